@@ -1,0 +1,8 @@
+//! The vocabulary that every other crate of this workspace speaks: settings, identities, addresses, traffic
+//! selectors, cryptography, credentials, and the job processor.
+//!
+//! It holds no protocol: IKE lives in crate `ike`, ESP in crate `esp`, the control protocol in crate `vici`.
+
+pub mod clock;
+pub mod crypto;
+pub mod log;
