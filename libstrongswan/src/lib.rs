@@ -6,4 +6,6 @@
 pub mod clock;
 pub mod crypto;
 pub mod log;
+pub mod processing;
 mod registry;
+pub mod sync;
