@@ -5,7 +5,8 @@
 
 pub mod clock;
 pub mod crypto;
+pub mod host;
+pub mod identity;
 pub mod log;
-pub mod processing;
 mod registry;
-pub mod sync;
+pub mod selectors;
