@@ -8,5 +8,7 @@ pub mod crypto;
 pub mod host;
 pub mod identity;
 pub mod log;
+pub mod processing;
 mod registry;
 pub mod selectors;
+pub mod sync;
