@@ -3,5 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod ids;
+pub mod kernel;
 pub mod settings;
