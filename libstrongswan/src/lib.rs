@@ -12,3 +12,4 @@ pub mod processing;
 mod registry;
 pub mod selectors;
 pub mod sync;
+pub mod settings;
