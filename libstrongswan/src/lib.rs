@@ -11,5 +11,5 @@ pub mod log;
 pub mod processing;
 mod registry;
 pub mod selectors;
-pub mod sync;
 pub mod settings;
+pub mod sync;
