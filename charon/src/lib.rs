@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The daemon around the pure cores `ike` and `esp`: threads, sockets, data plane and control.
+
+pub mod bus;

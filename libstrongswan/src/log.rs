@@ -31,6 +31,13 @@ macro_rules! groups {
                 match self { $(Self::$variant => $lower,)* }
             }
 
+            /// Position in [`Self::ALL`].
+            // A fieldless enum's discriminant is its position.
+            #[allow(clippy::as_conversions)]
+            pub const fn index(self) -> usize {
+                self as usize
+            }
+
             /// The group of a `tracing` target, if it is one of ours.
             pub fn from_target(target: &str) -> Option<Self> {
                 match target { $($name => Some(Self::$variant),)* _ => None }
@@ -125,6 +132,7 @@ mod tests {
     fn targets_and_groups_agree() {
         for group in Group::ALL {
             assert_eq!(Group::from_target(group.name()), Some(*group));
+            assert_eq!(Group::ALL[group.index()], *group);
             assert_eq!(group.name().to_ascii_lowercase(), group.keyword());
         }
         assert_eq!(Group::from_target("h2"), None);
