@@ -1,27 +1,231 @@
-//! Encryption and integrity of SK payloads and ESP packets.
+//! One direction of an encrypted channel: SK payloads (RFC 7296 §3.14, RFC 5282) and ESP packets (RFC 4303).
+//!
+//! Either an AEAD, or a cipher and a MAC over what it encrypted. The keys are expanded once; sealing and opening work in
+//! place. Padding, and the choice of IVs, is left to the caller: a counter for AEADs and AES-CTR, unpredictable for CBC.
 
+mod aead;
+mod classic;
+mod integrity;
+
+use std::fmt;
+
+use super::CryptoError;
 use super::transform::{EncryptionAlgorithm, IntegrityAlgorithm};
+use aead::Aead;
+use classic::{Classic, Integrity};
 
-/// Whether a cipher with this key size works here.
-pub fn is_encryption_supported(algorithm: EncryptionAlgorithm, key_size: Option<u16>) -> bool {
+pub use integrity::is_supported as is_integrity_supported;
+
+/// How much key material a channel takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyLengths {
+    /// Bytes for the cipher, the salt that AEADs and AES-CTR add to the nonce included.
+    pub encryption: usize,
+    /// Bytes for the integrity algorithm; 0 for AEADs.
+    pub integrity: usize,
+}
+
+/// Lengths that follow from the choice of cipher.
+struct Shape {
+    /// Key without salt.
+    key: usize,
+    salt: usize,
+    iv: usize,
+    block: usize,
+    /// Length of the ICV if the cipher makes one.
+    icv: Option<usize>,
+}
+
+/// The lengths of a cipher; `None` if it is not supported with this key size.
+fn shape(algorithm: EncryptionAlgorithm, key_size: Option<u16>) -> Option<Shape> {
     use EncryptionAlgorithm as E;
+    let aes = match key_size {
+        Some(128) => Some(16),
+        Some(192) => Some(24),
+        Some(256) => Some(32),
+        _ => None,
+    };
+    let fixed = |key, sizes: &[Option<u16>]| sizes.contains(&key_size).then_some(key);
+    let shape = |key: Option<usize>, salt, iv, block, icv| key.map(|key| Shape { key, salt, iv, block, icv });
     match algorithm {
-        E::AesCbc
-        | E::AesCtr
-        | E::AesCcm8
-        | E::AesCcm12
-        | E::AesCcm16
-        | E::AesGcm8
-        | E::AesGcm12
-        | E::AesGcm16
-        | E::NullAesGmac => matches!(key_size, Some(128 | 192 | 256)),
-        E::ChaCha20Poly1305 => matches!(key_size, None | Some(256)),
-        E::TripleDes | E::Null => key_size.is_none(),
-        _ => false,
+        E::Null => shape(fixed(0, &[None]), 0, 0, 1, None),
+        E::TripleDes => shape(fixed(24, &[None]), 0, 8, 8, None),
+        E::AesCbc => shape(aes, 0, 16, 16, None),
+        E::AesCtr => shape(aes, 4, 8, 1, None),
+        E::AesCcm8 => shape(aes, 3, 8, 1, Some(8)),
+        E::AesCcm12 => shape(aes, 3, 8, 1, Some(12)),
+        E::AesCcm16 => shape(aes, 3, 8, 1, Some(16)),
+        E::AesGcm8 => shape(aes, 4, 8, 1, Some(8)),
+        E::AesGcm12 => shape(aes, 4, 8, 1, Some(12)),
+        E::AesGcm16 | E::NullAesGmac => shape(aes, 4, 8, 1, Some(16)),
+        E::ChaCha20Poly1305 => shape(fixed(32, &[None, Some(256)]), 4, 8, 1, Some(16)),
+        E::DesIv64
+        | E::Des
+        | E::Rc5
+        | E::Idea
+        | E::Cast
+        | E::Blowfish
+        | E::TripleIdea
+        | E::DesIv32
+        | E::CamelliaCbc
+        | E::CamelliaCtr
+        | E::CamelliaCcm8
+        | E::CamelliaCcm12
+        | E::CamelliaCcm16
+        | E::Undefined
+        | E::DesEcb
+        | E::Serpent
+        | E::Twofish
+        | E::Rc2
+        | E::AesEcb
+        | E::AesCfb
+        | E::Unknown(_) => None,
     }
 }
 
-/// Whether an integrity algorithm works here.
-pub fn is_integrity_supported(algorithm: IntegrityAlgorithm) -> bool {
-    algorithm.implied_prf().is_some() && algorithm != IntegrityAlgorithm::CamelliaXcbc96
+/// Whether a cipher with this key size works here.
+pub fn is_encryption_supported(algorithm: EncryptionAlgorithm, key_size: Option<u16>) -> bool {
+    shape(algorithm, key_size).is_some()
 }
+
+/// Keys and algorithms of one direction.
+pub struct Cipher {
+    iv_len: usize,
+    icv_len: usize,
+    block_len: usize,
+    kind: Kind,
+}
+
+enum Kind {
+    Aead(Aead),
+    Classic(Classic, Option<Integrity>),
+}
+
+impl Cipher {
+    /// The key material that a combination takes; `None` if it is not supported.
+    pub fn key_lengths(
+        encryption: (EncryptionAlgorithm, Option<u16>),
+        integrity: Option<IntegrityAlgorithm>,
+    ) -> Option<KeyLengths> {
+        let shape = shape(encryption.0, encryption.1)?;
+        let integrity = match integrity {
+            Some(algorithm) if shape.icv.is_none() => integrity::lengths(algorithm)?.key,
+            _ => 0,
+        };
+        Some(KeyLengths { encryption: shape.key + shape.salt, integrity })
+    }
+
+    /// Expands the keys. `encryption_key` ends with the salt, if the algorithm has one. For AEADs `integrity` is ignored,
+    /// for others it may be `None`, except with NULL encryption (RFC 4301 §4.2).
+    ///
+    /// # Errors
+    /// An algorithm that is not supported, or keys of other lengths than [`Cipher::key_lengths`] says.
+    pub fn new(
+        encryption: (EncryptionAlgorithm, Option<u16>),
+        integrity: Option<IntegrityAlgorithm>,
+        encryption_key: &[u8],
+        integrity_key: &[u8],
+    ) -> Result<Self, CryptoError> {
+        let (algorithm, key_size) = encryption;
+        let shape = shape(algorithm, key_size).ok_or(CryptoError::UnsupportedEncryption(algorithm, key_size))?;
+        let (key, salt) = match encryption_key.split_at_checked(shape.key) {
+            Some((key, salt)) if salt.len() == shape.salt => (key, salt),
+            _ => {
+                let expected = shape.key + shape.salt;
+                return Err(CryptoError::KeyLength { expected, actual: encryption_key.len() });
+            }
+        };
+        let (kind, icv_len) = if let Some(icv_len) = shape.icv {
+            (Kind::Aead(Aead::new(algorithm, key, salt, icv_len)?), icv_len)
+        } else {
+            if integrity.is_none() && algorithm == EncryptionAlgorithm::Null {
+                return Err(CryptoError::UnsupportedIntegrity(IntegrityAlgorithm::None));
+            }
+            let integrity = integrity.map(|algorithm| Integrity::new(algorithm, integrity_key)).transpose()?;
+            let icv_len = integrity.as_ref().map_or(0, Integrity::icv_len);
+            (Kind::Classic(Classic::new(algorithm, key, salt)?, integrity), icv_len)
+        };
+        Ok(Self { iv_len: shape.iv, icv_len, block_len: shape.block, kind })
+    }
+
+    /// Whether encryption and integrity are one algorithm.
+    pub fn is_aead(&self) -> bool {
+        matches!(self.kind, Kind::Aead(_))
+    }
+
+    /// Bytes of IV sent with each message.
+    pub fn iv_len(&self) -> usize {
+        self.iv_len
+    }
+
+    /// Bytes of ICV at the end of each message.
+    pub fn icv_len(&self) -> usize {
+        self.icv_len
+    }
+
+    /// What the length of the text must be a multiple of.
+    pub fn block_len(&self) -> usize {
+        self.block_len
+    }
+
+    fn check(&self, iv: &[u8], text: &[u8], icv: &[u8]) -> Result<(), CryptoError> {
+        let fits = |what, fits, actual| if fits { Ok(()) } else { Err(CryptoError::Length { what, actual }) };
+        fits("IV", iv.len() == self.iv_len, iv.len())?;
+        fits("ICV", icv.len() == self.icv_len, icv.len())?;
+        fits("text", text.len().is_multiple_of(self.block_len), text.len())
+    }
+
+    /// Encrypts `text` in place and writes the ICV.
+    ///
+    /// An AEAD authenticates `aad` and `text`; `mac_tail` is not looked at. A MAC covers `aad`, `iv`, the encrypted text and
+    /// `mac_tail`, in that order. An IV must not be used twice under the same key.
+    ///
+    /// # Errors
+    /// [`CryptoError::Length`] if a length does not fit the algorithm.
+    pub fn seal(
+        &self,
+        aad: &[u8],
+        iv: &[u8],
+        text: &mut [u8],
+        mac_tail: &[u8],
+        icv: &mut [u8],
+    ) -> Result<(), CryptoError> {
+        self.check(iv, text, icv)?;
+        match &self.kind {
+            Kind::Aead(aead) => aead.seal(aad, iv, text, icv),
+            Kind::Classic(cipher, integrity) => {
+                cipher.encrypt(iv, text)?;
+                match integrity {
+                    Some(integrity) => integrity.sign(&[aad, iv, text, mac_tail], icv),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Checks the ICV and decrypts `text` in place; if that fails, the contents of `text` are unspecified.
+    ///
+    /// # Errors
+    /// [`CryptoError::Integrity`] if the ICV is wrong, [`CryptoError::Length`] if a length does not fit the algorithm.
+    pub fn open(&self, aad: &[u8], iv: &[u8], text: &mut [u8], mac_tail: &[u8], icv: &[u8]) -> Result<(), CryptoError> {
+        self.check(iv, text, icv)?;
+        match &self.kind {
+            Kind::Aead(aead) => aead.open(aad, iv, text, icv),
+            Kind::Classic(cipher, integrity) => {
+                if let Some(integrity) = integrity {
+                    integrity.verify(&[aad, iv, text, mac_tail], icv)?;
+                }
+                cipher.decrypt(iv, text)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Cipher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cipher").field("aead", &self.is_aead()).field("icv_len", &self.icv_len).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,21 @@
 //! Algorithms by their IANA identifiers, thin over aws-lc-rs.
 
 pub mod cipher;
+mod error;
+mod ffi;
+pub mod hash;
 pub mod ke;
+mod mac;
 pub mod prf;
 pub mod proposal;
 mod rng;
 mod secret;
 pub mod transform;
 
+pub use cipher::{Cipher, KeyLengths};
+pub use error::CryptoError;
+pub use ke::KeyExchange;
+pub use prf::Prf;
 pub use proposal::{Proposal, ProposalError, SelectOptions, Selection};
 pub use rng::{Rng, SystemRng};
 pub use secret::Secret;
