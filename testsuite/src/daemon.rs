@@ -165,6 +165,29 @@ impl Daemon {
         self.child.id()
     }
 
+    /// CPU time the daemon has used so far, over all of its threads.
+    ///
+    /// # Errors
+    /// If the kernel keeps no scheduler statistics.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let mut total = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let text = std::fs::read_to_string(task?.path().join("schedstat"))?;
+            total += text.split(' ').next().unwrap_or_default().parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(total))
+    }
+
+    /// Resident memory of the daemon in bytes.
+    ///
+    /// # Errors
+    /// If the kernel does not tell.
+    pub fn resident_memory(&self) -> Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
     /// Runs the `swanctl` of `tool` against this daemon.
     ///
     /// # Errors
@@ -192,6 +215,14 @@ impl Daemon {
         self.swanctl_of(self.make, args)?
             .ok()
             .map_err(|e| format!("{:?} swanctl {}: {e}", self.make, args.join(" ")).into())
+    }
+
+    /// A vici client connected to this daemon.
+    ///
+    /// # Errors
+    /// If it cannot connect.
+    pub fn vici(&self) -> Result<vici::Client> {
+        Ok(vici::Client::connect(&self.uri().parse()?)?)
     }
 
     /// What the daemon has logged so far.
