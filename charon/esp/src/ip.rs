@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use strongswan::host::Family;
 use thiserror::Error;
 
 /// Extension headers that may precede the upper-layer header; a longer chain is not worth walking.
@@ -37,15 +38,6 @@ pub enum IpError {
     /// More extension headers than anyone sends.
     #[error("too many IPv6 extension headers")]
     TooManyHeaders,
-}
-
-/// IPv4 or IPv6.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Family {
-    /// IPv4, next header 4.
-    V4,
-    /// IPv6, next header 41.
-    V6,
 }
 
 /// The fields of a packet that selectors are compared with.
@@ -109,7 +101,7 @@ fn parse_v4(packet: &[u8]) -> Result<Header, IpError> {
         protocol,
         ports: if fragment & 0x1fff == 0 { ports(protocol, payload) } else { None },
     };
-    Ok(Header { family: Family::V4, total_len, traffic_class, dont_fragment: fragment & 0x4000 != 0, flow })
+    Ok(Header { family: Family::Ipv4, total_len, traffic_class, dont_fragment: fragment & 0x4000 != 0, flow })
 }
 
 fn parse_v6(packet: &[u8]) -> Result<Header, IpError> {
@@ -121,7 +113,7 @@ fn parse_v6(packet: &[u8]) -> Result<Header, IpError> {
     let payload = rest.get(..payload_len).ok_or(IpError::Truncated)?;
     let (protocol, ports) = upper_layer(next, payload)?;
     Ok(Header {
-        family: Family::V6,
+        family: Family::Ipv6,
         total_len: fixed.len().saturating_add(payload_len),
         traffic_class: (v0 << 4) | (v1 >> 4),
         dont_fragment: true,
@@ -258,7 +250,7 @@ mod tests {
         let mut packet = udp4([10, 1, 0, 5], [10, 2, 0, 9], (4000, 53), 4);
         packet.extend_from_slice(&[0; 9]);
         let header = Header::parse(&packet).unwrap();
-        assert_eq!((header.family, header.total_len, header.traffic_class), (Family::V4, 32, 0));
+        assert_eq!((header.family, header.total_len, header.traffic_class), (Family::Ipv4, 32, 0));
         assert!(header.dont_fragment);
         assert_eq!(header.flow.source, IpAddr::from([10, 1, 0, 5]));
         assert_eq!(header.flow.destination, IpAddr::from([10, 2, 0, 9]));

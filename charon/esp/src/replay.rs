@@ -80,7 +80,7 @@ impl ReplayWindow {
         let low = u64::from(low);
         let high = if top_low >= window - 1 {
             // Case A: the window lies within one subspace.
-            if low > top_low - window { high } else { high + 1 }
+            if low + window > top_low { high } else { high + 1 }
         } else {
             // Case B: the window spans two. Before the first subspace there is none, so a number that would lie
             // there can only be far ahead.
