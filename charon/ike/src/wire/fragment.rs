@@ -173,3 +173,94 @@ impl Reassembler {
         Ok(Progress::Complete(current.first, message))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tests::{CountingRng, header, ike_auth};
+    use crate::wire::{Direction, ExchangeType, IvSource, PayloadType, fuzzing};
+
+    const VENDOR: PayloadType = PayloadType::VendorId;
+    const NONE: PayloadType = PayloadType::NoNext;
+
+    fn add(r: &mut Reassembler, number: u16, total: u16, content: &[u8]) -> Result<Progress, FragmentError> {
+        let first = if number == 1 { VENDOR } else { NONE };
+        let header = header(ExchangeType::IkeAuth, Direction::Request);
+        r.add(&header, FragmentNumber { number, total }, first, content)
+    }
+
+    #[test]
+    fn any_order_and_duplicates() {
+        let mut r = Reassembler::new(DEFAULT_MAX_PACKET);
+        assert_eq!(add(&mut r, 3, 3, b"c"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 1, 3, b"a"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 1, 3, b"x"), Err(FragmentError::Duplicate(1)));
+        assert_eq!(add(&mut r, 2, 3, b"b"), Ok(Progress::Complete(VENDOR, b"abc".to_vec())));
+        // What is left is empty: a late duplicate starts anew.
+        assert_eq!(add(&mut r, 2, 3, b"b"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 1, 1, b"a"), Err(FragmentError::SmallerTotal));
+    }
+
+    #[test]
+    fn bounds() {
+        let mut r = Reassembler::new(10);
+        assert_eq!(add(&mut r, 0, 3, b""), Err(FragmentError::InvalidNumber));
+        assert_eq!(add(&mut r, 4, 3, b""), Err(FragmentError::InvalidNumber));
+        assert_eq!(add(&mut r, 1, 256, b""), Err(FragmentError::TooMany));
+        assert_eq!(add(&mut r, 1, 255, b"123456"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 2, 255, b"12345"), Err(FragmentError::TooLarge));
+        assert!(r.current.is_none());
+    }
+
+    #[test]
+    fn the_total_may_only_grow() {
+        // RFC 7383 §2.6: a peer that gets no answer tries smaller fragments, hence more of them.
+        let mut r = Reassembler::new(DEFAULT_MAX_PACKET);
+        assert_eq!(add(&mut r, 1, 3, b"abc"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 1, 2, b"abcd"), Err(FragmentError::SmallerTotal));
+        assert_eq!(add(&mut r, 1, 4, b"a"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 2, 3, b"x"), Err(FragmentError::SmallerTotal));
+        assert_eq!(add(&mut r, 2, 4, b"b"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 3, 4, b"c"), Ok(Progress::Waiting));
+        assert_eq!(add(&mut r, 4, 4, b"d"), Ok(Progress::Complete(VENDOR, b"abcd".to_vec())));
+    }
+
+    #[test]
+    fn another_message_starts_anew() {
+        let mut r = Reassembler::new(DEFAULT_MAX_PACKET);
+        let mut header = header(ExchangeType::IkeAuth, Direction::Request);
+        let place = |number| FragmentNumber { number, total: 2 };
+        assert_eq!(r.add(&header, place(1), VENDOR, b"a"), Ok(Progress::Waiting));
+        header.message_id = header.message_id.next();
+        assert_eq!(r.add(&header, place(2), NONE, b"b"), Ok(Progress::Waiting));
+        assert_eq!(r.add(&header, place(2), VENDOR, b"b"), Err(FragmentError::UnexpectedFirstPayload));
+        assert_eq!(r.add(&header, place(1), VENDOR, b"c"), Ok(Progress::Complete(VENDOR, b"cb".to_vec())));
+    }
+
+    #[test]
+    fn limits_follow_the_address_family() {
+        let v4 = "192.0.2.1".parse().unwrap();
+        let v6 = "2001:db8::1".parse().unwrap();
+        assert_eq!(message_limit(1280, v4, false), 1252);
+        assert_eq!(message_limit(1280, v4, true), 1248);
+        assert_eq!(message_limit(1280, v6, true), 1228);
+        assert_eq!(message_limit(0, v4, false), 548);
+        assert_eq!(message_limit(0, v6, false), 1232);
+        assert_eq!(message_limit(10, v6, false), 0);
+    }
+
+    #[test]
+    fn messages_that_fit_stay_whole() {
+        for cipher in fuzzing::ciphers() {
+            let (mut ivs, mut rng) = (IvSource::default(), CountingRng(0));
+            let mut sealer = Sealer { cipher: &cipher, ivs: &mut ivs, rng: &mut rng };
+            let message = ike_auth();
+            let whole = sealer.protect(&message.header, &message.payloads).unwrap().len();
+            assert_eq!(sealer.protect_fragmented(&message, whole).unwrap().len(), 1);
+            let parts = sealer.protect_fragmented(&message, whole - 1).unwrap();
+            assert_eq!(parts.len(), 2);
+            assert!(parts.iter().all(|part| part.len() < whole));
+            assert_eq!(sealer.protect_fragmented(&message, 60), Err(EncodeError::FragmentSize));
+        }
+    }
+}

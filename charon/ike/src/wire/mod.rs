@@ -10,6 +10,9 @@
 
 mod error;
 mod fragment;
+#[cfg(any(test, fuzzing))]
+#[allow(clippy::expect_used, reason = "assertions of tests and fuzz targets")]
+pub mod fuzzing;
 mod header;
 mod message;
 mod notation;
