@@ -4,6 +4,7 @@
 //! It holds no protocol: IKE lives in crate `ike`, ESP in crate `esp`, the control protocol in crate `vici`.
 
 pub mod clock;
+pub mod credentials;
 pub mod crypto;
 pub mod host;
 pub mod identity;
