@@ -10,7 +10,10 @@
 //! Public values are checked as RFC 6989 §2 demands. Secrets are used once, so its advice on reuse does not apply.
 
 mod ecdh;
+mod mlkem;
+mod modp;
 
+use super::ffi::ec;
 use super::transform::KeyExchangeMethod;
 use super::{CryptoError, Secret};
 
@@ -19,19 +22,44 @@ pub fn is_supported(method: KeyExchangeMethod) -> bool {
     family(method).is_some()
 }
 
+/// Who carries out a method.
 enum Family {
     Ecdh(ecdh::Curve),
+    Ec(ec::Curve),
+    Modp(modp::Group),
+    MlKem(mlkem::ParameterSet),
 }
 
 fn family(method: KeyExchangeMethod) -> Option<Family> {
     use KeyExchangeMethod as K;
-    match method {
-        K::Curve25519 => Some(Family::Ecdh(ecdh::Curve::X25519)),
-        K::Ecp256 => Some(Family::Ecdh(ecdh::Curve::P256)),
-        K::Ecp384 => Some(Family::Ecdh(ecdh::Curve::P384)),
-        K::Ecp521 => Some(Family::Ecdh(ecdh::Curve::P521)),
-        _ => None,
-    }
+    Some(match method {
+        K::Curve25519 => Family::Ecdh(ecdh::Curve::X25519),
+        K::Ecp256 => Family::Ecdh(ecdh::Curve::P256),
+        K::Ecp384 => Family::Ecdh(ecdh::Curve::P384),
+        K::Ecp521 => Family::Ecdh(ecdh::Curve::P521),
+        K::Ecp224 => Family::Ec(ec::Curve::P224),
+        K::Ecp224Bp => Family::Ec(ec::Curve::Brainpool224),
+        K::Ecp256Bp => Family::Ec(ec::Curve::Brainpool256),
+        K::Ecp384Bp => Family::Ec(ec::Curve::Brainpool384),
+        K::Ecp512Bp => Family::Ec(ec::Curve::Brainpool512),
+        K::Modp768 => Family::Modp(modp::Group::Modp768),
+        K::Modp1024 => Family::Modp(modp::Group::Modp1024),
+        K::Modp1536 => Family::Modp(modp::Group::Modp1536),
+        K::Modp2048 => Family::Modp(modp::Group::Modp2048),
+        K::Modp3072 => Family::Modp(modp::Group::Modp3072),
+        K::Modp4096 => Family::Modp(modp::Group::Modp4096),
+        K::Modp6144 => Family::Modp(modp::Group::Modp6144),
+        K::Modp8192 => Family::Modp(modp::Group::Modp8192),
+        K::Modp1024_160 => Family::Modp(modp::Group::Modp1024_160),
+        K::Modp2048_224 => Family::Modp(modp::Group::Modp2048_224),
+        K::Modp2048_256 => Family::Modp(modp::Group::Modp2048_256),
+        K::MlKem512 => Family::MlKem(mlkem::ParameterSet::MlKem512),
+        K::MlKem768 => Family::MlKem(mlkem::ParameterSet::MlKem768),
+        K::MlKem1024 => Family::MlKem(mlkem::ParameterSet::MlKem1024),
+        K::None | K::Ecp192 | K::Curve448 | K::Gost256 | K::Gost512 | K::ModpNull | K::ModpCustom | K::Unknown(_) => {
+            return None;
+        }
+    })
 }
 
 /// Our half of a key exchange: the initiator's, or the responder's of a method where both do the same.
@@ -43,6 +71,38 @@ pub struct KeyExchange {
 
 enum Private {
     Ecdh(ecdh::PrivateKey),
+    Ec(ec::PrivateKey),
+    Modp(modp::PrivateKey),
+    MlKem(mlkem::PrivateKey),
+}
+
+impl Private {
+    fn generate(family: &Family) -> Result<Self, CryptoError> {
+        Ok(match family {
+            Family::Ecdh(curve) => Self::Ecdh(ecdh::PrivateKey::generate(*curve)?),
+            Family::Ec(curve) => Self::Ec(ec::PrivateKey::generate(*curve)?),
+            Family::Modp(group) => Self::Modp(modp::PrivateKey::generate(*group)?),
+            Family::MlKem(set) => Self::MlKem(mlkem::PrivateKey::generate(*set)?),
+        })
+    }
+
+    fn public_value(&self) -> Result<Vec<u8>, CryptoError> {
+        match self {
+            Self::Ecdh(key) => key.public_value(),
+            Self::Ec(key) => key.public_value(),
+            Self::Modp(key) => key.public_value(),
+            Self::MlKem(key) => key.public_value(),
+        }
+    }
+
+    fn agree(&self, peer: &[u8]) -> Option<Secret> {
+        match self {
+            Self::Ecdh(key) => key.agree(peer),
+            Self::Ec(key) => key.agree(peer),
+            Self::Modp(key) => key.agree(peer),
+            Self::MlKem(key) => key.agree(peer),
+        }
+    }
 }
 
 impl KeyExchange {
@@ -51,14 +111,24 @@ impl KeyExchange {
     /// # Errors
     /// [`CryptoError::UnsupportedKeyExchange`].
     pub fn generate(method: KeyExchangeMethod) -> Result<Self, CryptoError> {
-        let (private, public) = match family(method).ok_or(CryptoError::UnsupportedKeyExchange(method))? {
-            Family::Ecdh(curve) => {
-                let private = ecdh::PrivateKey::generate(curve)?;
-                let public = private.public_value()?;
-                (Private::Ecdh(private), public)
-            }
+        let family = family(method).ok_or(CryptoError::UnsupportedKeyExchange(method))?;
+        Self::from_private(method, Private::generate(&family)?)
+    }
+
+    fn from_private(method: KeyExchangeMethod, private: Private) -> Result<Self, CryptoError> {
+        Ok(Self { method, public: private.public_value()?, private })
+    }
+
+    /// With a given secret, for published vectors.
+    #[cfg(test)]
+    pub(super) fn from_secret(method: KeyExchangeMethod, secret: &[u8]) -> Self {
+        let private = match family(method).expect("supported") {
+            Family::Ecdh(curve) => Private::Ecdh(ecdh::PrivateKey::from_bytes(curve, secret)),
+            Family::Ec(curve) => Private::Ec(ec::PrivateKey::from_bytes(curve, secret)),
+            Family::Modp(group) => Private::Modp(modp::PrivateKey::from_bytes(group, secret)),
+            Family::MlKem(set) => Private::MlKem(mlkem::PrivateKey::from_bytes(set, secret)),
         };
-        Ok(Self { method, public, private })
+        Self::from_private(method, private).expect("public value")
     }
 
     /// Which method it is.
@@ -76,10 +146,7 @@ impl KeyExchange {
     /// # Errors
     /// [`CryptoError::InvalidPublicValue`].
     pub fn agree(self, peer: &[u8]) -> Result<Secret, CryptoError> {
-        let secret = match self.private {
-            Private::Ecdh(private) => private.agree(peer),
-        };
-        secret.ok_or(CryptoError::InvalidPublicValue(self.method))
+        self.private.agree(peer).ok_or(CryptoError::InvalidPublicValue(self.method))
     }
 }
 
@@ -94,9 +161,14 @@ impl std::fmt::Debug for KeyExchange {
 /// # Errors
 /// [`CryptoError::UnsupportedKeyExchange`] or [`CryptoError::InvalidPublicValue`].
 pub fn respond(method: KeyExchangeMethod, peer: &[u8]) -> Result<(Vec<u8>, Secret), CryptoError> {
-    let mut ours = KeyExchange::generate(method)?;
-    let public = std::mem::take(&mut ours.public);
-    Ok((public, ours.agree(peer)?))
+    let family = family(method).ok_or(CryptoError::UnsupportedKeyExchange(method))?;
+    if let Family::MlKem(set) = family {
+        return mlkem::encapsulate(set, peer).ok_or(CryptoError::InvalidPublicValue(method));
+    }
+    let private = Private::generate(&family)?;
+    // In this order, so that an invalid value does not cost us the computation of our own.
+    let secret = private.agree(peer).ok_or(CryptoError::InvalidPublicValue(method))?;
+    Ok((private.public_value()?, secret))
 }
 
 #[cfg(test)]

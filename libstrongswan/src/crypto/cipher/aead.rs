@@ -2,18 +2,29 @@
 //! (RFC 4106 §3, RFC 4309 §4, RFC 7634 §2).
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::crypto::CryptoError;
+use crate::crypto::ffi::evp_aead::TruncatedGcm;
+use crate::crypto::ffi::evp_cipher::{Ccm, Gmac};
 use crate::crypto::transform::EncryptionAlgorithm;
-
-/// Length of GCM's and ChaCha20-Poly1305's nonce.
-const NONCE: usize = 12;
 
 /// A keyed AEAD with its salt.
 pub(super) struct Aead {
+    /// CCM uses three of the four bytes.
     salt: Zeroizing<[u8; 4]>,
-    key: LessSafeKey,
+    key: Key,
+}
+
+enum Key {
+    /// AES-GCM and ChaCha20-Poly1305 with full ICV.
+    Full(LessSafeKey),
+    TruncatedGcm(TruncatedGcm),
+    /// Leaf lock, held for one message; a channel is hardly ever used by two threads at once.
+    Ccm(Mutex<Ccm>),
+    /// As above.
+    Gmac(Mutex<Gmac>),
 }
 
 impl Aead {
@@ -22,37 +33,71 @@ impl Aead {
         algorithm: EncryptionAlgorithm,
         key: &[u8],
         salt: &[u8],
-        _icv_len: usize,
+        icv_len: usize,
     ) -> Result<Self, CryptoError> {
-        let unsupported = CryptoError::UnsupportedEncryption(algorithm, u16::try_from(key.len() * 8).ok());
-        let aead = match (algorithm, key.len()) {
-            (EncryptionAlgorithm::AesGcm16, 16) => &AES_128_GCM,
-            (EncryptionAlgorithm::AesGcm16, 24) => &AES_192_GCM,
-            (EncryptionAlgorithm::AesGcm16, 32) => &AES_256_GCM,
-            (EncryptionAlgorithm::ChaCha20Poly1305, 32) => &CHACHA20_POLY1305,
-            _ => return Err(unsupported),
+        use EncryptionAlgorithm as E;
+        let full = |aead| Ok::<_, CryptoError>(Key::Full(LessSafeKey::new(UnboundKey::new(aead, key)?)));
+        let key = match (algorithm, key.len()) {
+            (E::AesGcm16, 16) => full(&AES_128_GCM)?,
+            (E::AesGcm16, 24) => full(&AES_192_GCM)?,
+            (E::AesGcm16, 32) => full(&AES_256_GCM)?,
+            (E::ChaCha20Poly1305, 32) => full(&CHACHA20_POLY1305)?,
+            (E::AesGcm8 | E::AesGcm12, _) => Key::TruncatedGcm(TruncatedGcm::new(key, icv_len)?),
+            (E::AesCcm8 | E::AesCcm12 | E::AesCcm16, _) => Key::Ccm(Mutex::new(Ccm::new(key, icv_len)?)),
+            (E::NullAesGmac, _) => Key::Gmac(Mutex::new(Gmac::new(key)?)),
+            _ => return Err(CryptoError::UnsupportedEncryption(algorithm, u16::try_from(key.len() * 8).ok())),
         };
-        let salt = salt.try_into().map_err(|_| unsupported)?;
-        Ok(Self { salt: Zeroizing::new(salt), key: LessSafeKey::new(UnboundKey::new(aead, key)?) })
+        let mut padded = Zeroizing::new([0; 4]);
+        copy(&mut *padded, salt);
+        Ok(Self { salt: padded, key })
     }
 
-    fn nonce(&self, iv: &[u8]) -> Nonce {
-        let mut nonce = [0; NONCE];
-        for (to, from) in nonce.iter_mut().zip(self.salt.iter().chain(iv)) {
-            *to = *from;
-        }
-        Nonce::assume_unique_for_key(nonce)
+    fn nonce(&self, iv: &[u8]) -> [u8; 12] {
+        let mut nonce = [0; 12];
+        let (salt, rest) = nonce.split_at_mut(4);
+        copy(salt, &*self.salt);
+        copy(rest, iv);
+        nonce
+    }
+
+    fn ccm_nonce(&self, iv: &[u8]) -> [u8; 11] {
+        let mut nonce = [0; 11];
+        let (salt, rest) = nonce.split_at_mut(3);
+        copy(salt, &*self.salt);
+        copy(rest, iv);
+        nonce
     }
 
     pub(super) fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
-        let tag = self.key.seal_in_place_separate_tag(self.nonce(iv), Aad::from(aad), text)?;
-        copy(icv, tag.as_ref());
-        Ok(())
+        match &self.key {
+            Key::Full(key) => {
+                let nonce = Nonce::assume_unique_for_key(self.nonce(iv));
+                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), text)?;
+                copy(icv, tag.as_ref());
+                Ok(())
+            }
+            Key::TruncatedGcm(key) => key.seal(&self.nonce(iv), aad, text, icv),
+            Key::Ccm(key) => key.lock().seal(&self.ccm_nonce(iv), aad, text, icv),
+            Key::Gmac(key) => {
+                // RFC 4543 §3.3: the IV and the text, which stays as it is, are part of the additional data.
+                let tag = key.lock().sign(&self.nonce(iv), &[aad, iv, text])?;
+                copy(icv, &tag);
+                Ok(())
+            }
+        }
     }
 
     pub(super) fn open(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
-        let opened = self.key.open_in_place_separate_tag(self.nonce(iv), Aad::from(aad), icv, text);
-        opened.map(|_| ()).map_err(|_| CryptoError::Integrity)
+        match &self.key {
+            Key::Full(key) => {
+                let nonce = Nonce::assume_unique_for_key(self.nonce(iv));
+                let opened = key.open_in_place_separate_tag(nonce, Aad::from(aad), icv, text);
+                opened.map(|_| ()).map_err(|_| CryptoError::Integrity)
+            }
+            Key::TruncatedGcm(key) => key.open(&self.nonce(iv), aad, text, icv),
+            Key::Ccm(key) => key.lock().open(&self.ccm_nonce(iv), aad, text, icv),
+            Key::Gmac(key) => key.lock().verify(&self.nonce(iv), &[aad, iv, text], icv),
+        }
     }
 }
 

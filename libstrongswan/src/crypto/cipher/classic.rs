@@ -6,10 +6,12 @@ use aws_lc_rs::cipher::{
     AES_128, AES_192, AES_256, DecryptingKey, DecryptionContext, EncryptingKey, EncryptionContext, UnboundCipherKey,
 };
 use aws_lc_rs::iv::FixedLength;
+use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::integrity;
+use crate::crypto::ffi::evp_cipher::TripleDesCbc;
 use crate::crypto::mac::Mac;
 use crate::crypto::transform::{EncryptionAlgorithm, IntegrityAlgorithm};
 use crate::crypto::{CryptoError, Secret};
@@ -18,6 +20,8 @@ use crate::crypto::{CryptoError, Secret};
 pub(super) enum Classic {
     Null,
     AesCbc(AesCbc),
+    /// Leaf lock, held for one message.
+    TripleDes(Mutex<TripleDesCbc>),
     /// With the salt that begins each counter block (RFC 3686 §4).
     AesCtr(Box<EncryptingKey>, Zeroizing<[u8; 4]>),
 }
@@ -29,6 +33,10 @@ impl Classic {
         match algorithm {
             EncryptionAlgorithm::Null => Ok(Self::Null),
             EncryptionAlgorithm::AesCbc => Ok(Self::AesCbc(AesCbc::new(key))),
+            EncryptionAlgorithm::TripleDes => {
+                let key = key.try_into().map_err(|_| unsupported)?;
+                Ok(Self::TripleDes(Mutex::new(TripleDesCbc::new(key)?)))
+            }
             EncryptionAlgorithm::AesCtr => {
                 let salt = salt.try_into().map_err(|_| unsupported)?;
                 Ok(Self::AesCtr(Box::new(EncryptingKey::ctr(aes(key)?)?), Zeroizing::new(salt)))
@@ -41,6 +49,7 @@ impl Classic {
         match self {
             Self::Null => Ok(()),
             Self::AesCbc(cipher) => cipher.encrypt(iv, text),
+            Self::TripleDes(cipher) => cipher.lock().encrypt(des_iv(iv)?, text),
             Self::AesCtr(key, salt) => ctr(key, salt, iv, text),
         }
     }
@@ -49,9 +58,14 @@ impl Classic {
         match self {
             Self::Null => Ok(()),
             Self::AesCbc(cipher) => cipher.decrypt(iv, text),
+            Self::TripleDes(cipher) => cipher.lock().decrypt(des_iv(iv)?, text),
             Self::AesCtr(key, salt) => ctr(key, salt, iv, text),
         }
     }
+}
+
+fn des_iv(iv: &[u8]) -> Result<&[u8; 8], CryptoError> {
+    iv.try_into().map_err(|_| CryptoError::Length { what: "IV", actual: iv.len() })
 }
 
 fn aes(key: &[u8]) -> Result<UnboundCipherKey, CryptoError> {

@@ -17,8 +17,7 @@ fn channels() -> Vec<(String, Cipher)> {
                 let key = |len: usize| (0..=255u8).cycle().take(len).collect::<Vec<u8>>();
                 let cipher =
                     Cipher::new((*encryption, key_size), integrity, &key(lengths.encryption), &key(lengths.integrity));
-                let Ok(cipher) = cipher else { continue };
-                channels.push((format!("{encryption} {key_size:?} {integrity:?}"), cipher));
+                channels.push((format!("{encryption} {key_size:?} {integrity:?}"), cipher.expect("supported")));
             }
         }
     }
@@ -28,7 +27,7 @@ fn channels() -> Vec<(String, Cipher)> {
 #[test]
 fn opens_what_it_sealed_and_nothing_else() {
     let channels = channels();
-    assert!(channels.len() > 50);
+    assert!(channels.len() > 100);
     for (name, cipher) in channels {
         let (aad, tail) = ([1, 2, 3, 4, 5, 6, 7, 8], [9, 9, 9, 9]);
         let iv = vec![7; cipher.iv_len()];

@@ -122,7 +122,6 @@ mod tests {
     use super::*;
 
     #[test]
-    #[ignore = "not all algorithms are in yet"]
     fn defaults_hold_what_is_supported_in_the_documented_order() {
         let text = |protocol| -> Vec<String> { Proposal::defaults(protocol).iter().map(ToString::to_string).collect() };
         let kes = "ECP_256/ECP_384/ECP_521/ECP_256_BP/ECP_384_BP/ECP_512_BP/CURVE_25519/MODP_3072/MODP_4096/MODP_6144/\
