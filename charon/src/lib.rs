@@ -1,3 +1,5 @@
 //! The daemon around the pure cores `ike` and `esp`: threads, sockets, data plane and control.
 
 pub mod bus;
+pub mod manager;
+pub mod net;

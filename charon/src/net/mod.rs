@@ -1,0 +1,42 @@
+//! The IKE sockets: datagrams in and out, and what can be decided about them without an IKE_SA.
+
+mod batch;
+mod cookie;
+mod delay;
+mod flood;
+mod receiver;
+mod sender;
+mod sockets;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+pub use delay::DelaySettings;
+pub use flood::FloodSettings;
+pub use receiver::{Delivery, EspSink, Inbound, Receiver, ReceiverSettings};
+pub use sender::Sender;
+pub use sockets::{NoSockets, SocketSettings, Sockets};
+
+/// An address with its port in brackets, as in log lines: `192.0.2.1[500]`.
+pub(crate) struct Bracketed(pub(crate) SocketAddr);
+
+impl fmt::Display for Bracketed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.0.ip(), self.0.port())
+    }
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    /// Our address; the port chooses the socket.
+    pub local: SocketAddr,
+    /// The peer's address.
+    pub remote: SocketAddr,
+    /// What to send.
+    pub data: Vec<u8>,
+    /// Whether it is a NAT keepalive.
+    pub keepalive: bool,
+    /// DSCP of the packet.
+    pub dscp: u8,
+}

@@ -1,0 +1,268 @@
+//! The receiver thread: datagrams in, jobs out. What is malformed, unwanted or part of a flood ends here, before an IKE_SA
+//! is looked up or created (spec: daemon §4).
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ike::wire::{ExchangeType, Header, HeaderError, HeaderFlags, Message, Notify, NotifyType};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use parking_lot::Mutex;
+use strongswan::crypto::{Rng, SystemRng};
+use strongswan::log;
+use strongswan::processing::{Job, Processor, monotonic, spawn};
+use strongswan::sync::thread::JoinHandle;
+
+use super::batch::Batch;
+use super::cookie;
+use super::delay::DelaySettings;
+use super::flood::{FloodGuard, FloodSettings, Verdict};
+use super::sockets::{NON_ESP_MARKER, Sockets, needs_marker};
+use super::{Sender, Transmit};
+use crate::manager::{HalfOpen, HalfOpenEntry};
+
+/// A NAT keepalive (RFC 3948 §2.3).
+const KEEPALIVE: [u8; 1] = [0xff];
+
+/// Settings of the receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReceiverSettings {
+    /// Limits of IKE_SA_INIT requests.
+    pub flood: FloodSettings,
+    /// `initiator_only`: ignore the requests of others for an IKE_SA.
+    pub initiator_only: bool,
+    /// `max_packet`: larger datagrams are discarded.
+    pub max_packet: usize,
+    /// `receive_delay*`
+    pub delay: DelaySettings,
+}
+
+impl Default for ReceiverSettings {
+    fn default() -> Self {
+        Self {
+            flood: FloodSettings::default(),
+            initiator_only: false,
+            max_packet: 10_000,
+            delay: DelaySettings::default(),
+        }
+    }
+}
+
+/// An IKE message for an IKE_SA.
+#[derive(Debug)]
+pub struct Inbound {
+    /// Its header.
+    pub header: Header,
+    /// Our address it was sent to.
+    pub local: SocketAddr,
+    /// Where it came from.
+    pub remote: SocketAddr,
+    /// The message, without non-ESP marker.
+    pub data: Vec<u8>,
+    /// Counts the request for an IKE_SA that does not exist yet.
+    pub half_open: Option<HalfOpenEntry>,
+}
+
+/// Takes ESP packets that arrive in UDP.
+pub trait EspSink: Send + Sync {
+    /// Takes a packet, which may be decrypted in place. Called on the receiver's thread.
+    fn receive_esp(&self, local: SocketAddr, remote: SocketAddr, packet: &mut [u8]);
+}
+
+/// What the receiver hands its messages to.
+pub struct Delivery {
+    /// Runs the jobs.
+    pub processor: Arc<Processor>,
+    /// Makes the job that processes a message.
+    pub job: Box<dyn Fn(Inbound) -> Box<dyn Job> + Send>,
+    /// Takes ESP in UDP; without one such packets are dropped.
+    pub esp: Option<Arc<dyn EspSink>>,
+}
+
+/// The running receiver. It ends when this is dropped.
+pub struct Receiver {
+    stop: Mutex<Option<UnixStream>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Receiver {
+    /// Starts to receive.
+    ///
+    /// # Errors
+    /// If there is no file descriptor or thread left.
+    pub fn start(
+        sender: Sender,
+        settings: ReceiverSettings,
+        half_open: Arc<HalfOpen>,
+        delivery: Delivery,
+    ) -> io::Result<Self> {
+        let (stop, stopped) = UnixStream::pair()?;
+        let mut rng = SystemRng;
+        let guard = FloodGuard::new(settings.flood, half_open, &mut rng);
+        let sockets = Arc::clone(sender.sockets());
+        let screen = Screen { settings, guard, rng: Box::new(rng), sender };
+        let thread = spawn("receiver", move || receive(&sockets, &stopped, screen, &delivery))?;
+        Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Stops receiving.
+    pub fn stop(&self) {
+        drop(self.stop.lock().take());
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic was logged by the hook; there is nothing to receive in any case.
+            let _died = thread.join();
+        }
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn receive(sockets: &Sockets, stopped: &UnixStream, mut screen: Screen, delivery: &Delivery) {
+    let mut batches: Vec<_> = sockets.all().iter().map(|_| Batch::new(screen.settings.max_packet)).collect();
+    let mut jobs = Vec::new();
+    loop {
+        let mut fds: Vec<_> = sockets.all().iter().map(|s| PollFd::new(s.socket.as_fd(), PollFlags::POLLIN)).collect();
+        fds.push(PollFd::new(stopped.as_fd(), PollFlags::POLLIN));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => {
+                log!(NET, 0, "waiting for packets failed: {error}");
+                return;
+            }
+        }
+        let ready = |fd: &PollFd<'_>| fd.any().unwrap_or(false);
+        if fds.last().is_some_and(ready) {
+            return;
+        }
+        // One batch a socket and round: a busy one does not starve the others.
+        for ((socket, batch), _) in sockets.all().iter().zip(&mut batches).zip(&fds).filter(|(_, fd)| ready(fd)) {
+            batch.receive(socket, |local, remote, datagram| {
+                if let Some((inbound, delay)) = screen.datagram(local, remote, datagram, delivery) {
+                    let job = (delivery.job)(inbound);
+                    match delay {
+                        None => jobs.push(job),
+                        Some(delay) => delivery.processor.schedule_after(delay, job),
+                    }
+                }
+            });
+            delivery.processor.queue_all(&mut jobs);
+        }
+    }
+}
+
+/// Decides what becomes of a datagram.
+struct Screen {
+    settings: ReceiverSettings,
+    guard: FloodGuard,
+    rng: Box<dyn Rng>,
+    sender: Sender,
+}
+
+impl Screen {
+    fn datagram(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        datagram: &mut [u8],
+        delivery: &Delivery,
+    ) -> Option<(Inbound, Option<Duration>)> {
+        if *datagram == KEEPALIVE {
+            return None;
+        }
+        if datagram.len() < NON_ESP_MARKER.len() {
+            log!(NET, 3, "received packet is too short ({} bytes)", datagram.len());
+            return None;
+        }
+        let message: &[u8] = if needs_marker(local, remote) {
+            match datagram.strip_prefix(&NON_ESP_MARKER) {
+                Some(message) => message,
+                None => {
+                    if let Some(esp) = &delivery.esp {
+                        esp.receive_esp(local, remote, datagram);
+                    }
+                    return None;
+                }
+            }
+        } else {
+            datagram
+        };
+        let inbound = self.message(local, remote, message, &delivery.processor)?;
+        let delay = self.settings.delay.of(&inbound.header);
+        if let Some(delay) = delay {
+            log!(NET, 1, "using receive delay: {}ms", delay.as_millis());
+        }
+        Some((inbound, delay))
+    }
+
+    fn message(
+        &mut self,
+        local: SocketAddr,
+        remote: SocketAddr,
+        message: &[u8],
+        processor: &Processor,
+    ) -> Option<Inbound> {
+        let header = match Header::parse(message) {
+            Ok((header, _)) => header,
+            Err(HeaderError::MajorVersion { major, minor, header }) => {
+                let ip = remote.ip();
+                log!(
+                    NET,
+                    1,
+                    "received unsupported IKE version {major}.{minor} from {ip}, sending INVALID_MAJOR_VERSION"
+                );
+                if header.is_request() {
+                    self.answer(local, remote, header, Notify::new(NotifyType::InvalidMajorVersion));
+                }
+                return None;
+            }
+            Err(_) => {
+                log!(NET, 1, "received invalid IKE header from {} - ignored", remote.ip());
+                return None;
+            }
+        };
+        let mut half_open = None;
+        if header.exchange == ExchangeType::IkeSaInit && header.is_request() {
+            // A request of the original responder, or of somebody while we only initiate.
+            if !header.from_initiator() || self.settings.initiator_only {
+                return None;
+            }
+            if header.responder_spi.is_none() {
+                let now = monotonic();
+                let cookie = cookie::in_request(message);
+                let load = || processor.load();
+                match self.guard.judge(remote, header.initiator_spi, cookie, load, now, &mut *self.rng) {
+                    Verdict::Serve(entry) => half_open = Some(entry),
+                    Verdict::Cookie(cookie) => {
+                        self.answer(local, remote, header, Notify::with_data(NotifyType::Cookie, &cookie));
+                        return None;
+                    }
+                    Verdict::Drop => return None,
+                }
+            }
+        }
+        Some(Inbound { header, local, remote, data: message.to_vec(), half_open })
+    }
+
+    /// Answers a request with a notify, without an IKE_SA.
+    fn answer(&self, local: SocketAddr, remote: SocketAddr, request: Header, notify: Notify) {
+        let mut reply = Message::new(request.reply());
+        // Flags beyond those of version 2 are not ours to repeat.
+        reply.header.flags &= HeaderFlags::INITIATOR | HeaderFlags::RESPONSE;
+        reply.push(notify);
+        log!(ENC, 1, "generating {}", reply.notation());
+        match reply.encode_plain() {
+            Ok(data) => self.sender.send(Transmit { local, remote, data, keepalive: false, dscp: 0 }),
+            Err(error) => log!(ENC, 1, "generating {} failed: {error}", reply.notation()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
