@@ -1,5 +1,6 @@
 //! The daemon around the pure cores `ike` and `esp`: threads, sockets, data plane and control.
 
 pub mod bus;
+pub mod kernel;
 pub mod manager;
 pub mod net;

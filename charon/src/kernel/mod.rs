@@ -1,0 +1,62 @@
+//! The data planes of the daemon, behind [`ike::kernel::Kernel`]: what an IKE_SA asks for is done at once in the calling
+//! thread; what happens by itself is reported as a [`KernelEvent`].
+//!
+//! - `userspace`: our own ESP over a TUN device, for machines whose kernel has no ESP or gives us no rights to it.
+//! - [`fake`]: keeps books and moves nothing, for load tests.
+//! - `netlink`: routes, rules and addresses of the kernel, which every data plane needs.
+
+pub mod fake;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ike::ids::{Reqid, Spi};
+use strongswan::crypto::Protocol;
+use strongswan::selectors::TrafficSelector;
+
+/// Something the data plane noticed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// A packet matched a policy for which there is no SA. Repeated at most every 10 seconds for a policy.
+    Acquire {
+        /// The policy's.
+        reqid: Reqid,
+        /// Local end of the packet.
+        source: TrafficSelector,
+        /// Remote end of the packet.
+        destination: TrafficSelector,
+    },
+    /// An SA reached a limit; each is reported once.
+    Expire {
+        /// ESP.
+        protocol: Protocol,
+        /// Its SPI.
+        spi: Spi,
+        /// Receiver of its outer packets at the time of installation.
+        destination: IpAddr,
+        /// It is gone, not only to be replaced.
+        hard: bool,
+    },
+    /// Packets of an inbound SA, encapsulated in UDP, come from elsewhere: a NAT changed its mapping.
+    Mapping {
+        /// ESP.
+        protocol: Protocol,
+        /// Its SPI.
+        spi: Spi,
+        /// Our address.
+        destination: IpAddr,
+        /// Where its packets come from now.
+        remote: SocketAddr,
+    },
+}
+
+/// Takes events. Called from the data plane's threads, without locks held: it queues a job and returns.
+pub type EventSink = Arc<dyn Fn(KernelEvent) + Send + Sync>;
+
+/// Takes the ESP packets that the IKE sockets receive. Called by the receiver for each datagram on a port for NAT
+/// traversal that does not begin with a non-ESP marker and is no keepalive.
+pub trait EspReceiver: Send + Sync {
+    /// Processes one packet in place. `remote` sent it to `local`; `traffic_class` is DSCP and ECN of its IP header, where
+    /// the socket tells.
+    fn udp(&self, local: SocketAddr, remote: SocketAddr, traffic_class: Option<u8>, packet: &mut [u8]);
+}
