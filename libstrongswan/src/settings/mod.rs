@@ -3,8 +3,8 @@
 //! A file is a tree of sections with `key = value` settings, `include`s, and references (`name : other { }`) from which
 //! a section inherits. [`Settings`] holds the result of one load and answers lookups by dotted path with the types of
 //! strongSwan: what is missing, null (`key =`) or unusable is the caller's default. Every setting knows its [`Origin`],
-//! so whoever rejects a value can say where it stands. Which options exist, of which type and with which default, is in the table
-//! of options.
+//! so whoever rejects a value can say where it stands. Which options exist, of which type and with which default, is in
+//! [`options`].
 //!
 //! A `Settings` does not change by itself. [`Settings::reload`] reads the files again and replaces the content only if
 //! all of them are in order.
@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod glob;
 mod lexer;
 mod lookup;
+pub mod options;
 mod origin;
 mod parser;
 mod paths;
@@ -167,6 +168,18 @@ impl Settings {
     /// The section at `path`, to look up further keys in. It need not exist.
     pub fn view(&self, path: &str) -> View<'_> {
         View::new(self, lookup::components(path).into_iter().map(str::to_owned).collect())
+    }
+
+    /// Names of the top-level sections that some section inherits from.
+    fn referenced_sections(&self) -> std::collections::HashSet<&str> {
+        let mut referenced = std::collections::HashSet::new();
+        let mut sections = vec![&self.root];
+        while let Some(section) = sections.pop() {
+            referenced
+                .extend(section.references.iter().filter_map(|reference| reference.path.first()).map(|name| &**name));
+            sections.extend(section.sections.iter());
+        }
+        referenced
     }
 
     fn root_view(&self) -> View<'_> {

@@ -1,0 +1,19 @@
+//! Writes the default configuration from the table of options: `cargo run -p strongswan --example default-config -- conf.d`.
+
+use std::error::Error;
+use std::fs;
+use std::path::PathBuf;
+
+use strongswan::settings::options::default_files;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let directory = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("conf.d"), PathBuf::from);
+    for file in default_files() {
+        let path = directory.join(&file.path);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        fs::write(&path, file.text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,52 @@
+//! EAP and XAuth methods, RADIUS, certificates.
+
+use crate::settings::options::daemon::MISSING;
+use crate::settings::options::values::Kind;
+use crate::settings::options::{Group, OptionSpec, other};
+
+pub(super) const EAP: Group = Group { prefix: "charon.plugins", file: "", options: EAP_OPTIONS };
+pub(super) const RADIUS: Group = Group { prefix: "charon.plugins", file: "", options: RADIUS_OPTIONS };
+pub(super) const CERTIFICATES: Group = Group { prefix: "charon.plugins", file: "", options: CERTIFICATE_OPTIONS };
+
+const fn absent(name: &'static str, description: &'static str) -> OptionSpec {
+    other(name, Kind::Anything, "", description).inert(MISSING)
+}
+
+const EAP_OPTIONS: &[OptionSpec] = &[
+    absent("eap-aka.**", "EAP-AKA."),
+    absent("eap-aka-3gpp.**", "EAP-AKA with the functions of 3GPP."),
+    absent("eap-aka-3gpp2.**", "EAP-AKA with the functions of 3GPP2."),
+    absent("eap-dynamic.**", "Choice of an EAP method with the client."),
+    absent("eap-gtc.**", "EAP-GTC."),
+    absent("eap-identity.**", "EAP-Identity."),
+    absent("eap-md5.**", "EAP-MD5."),
+    absent("eap-mschapv2.**", "EAP-MSCHAPv2."),
+    absent("eap-peap.**", "EAP-PEAP."),
+    absent("eap-sim.**", "EAP-SIM."),
+    absent("eap-sim-file.**", "Triplets from a file."),
+    absent("eap-sim-pcsc.**", "Triplets from a card."),
+    absent("eap-simaka-pseudonym.**", "Pseudonyms for EAP-SIM and EAP-AKA."),
+    absent("eap-simaka-reauth.**", "Fast reauthentication for EAP-SIM and EAP-AKA."),
+    absent("eap-simaka-sql.**", "Triplets from a database."),
+    absent("eap-tls.**", "EAP-TLS."),
+    absent("eap-ttls.**", "EAP-TTLS."),
+    absent("ext-auth.**", "A script that has to agree."),
+    absent("xauth-eap.**", "XAuth by an EAP method."),
+    absent("xauth-generic.**", "XAuth by a shared secret."),
+    absent("xauth-noauth.**", "XAuth without a password."),
+    absent("xauth-pam.**", "XAuth by PAM."),
+];
+
+const RADIUS_OPTIONS: &[OptionSpec] =
+    &[absent("eap-radius.**", "EAP by a RADIUS server."), absent("radattr.**", "RADIUS attributes over IKE.")];
+
+const CERTIFICATE_OPTIONS: &[OptionSpec] = &[
+    absent("addrblock.**", "Address blocks in certificates (RFC 3779)."),
+    absent("coupling.**", "Certificates bound to identities."),
+    absent("dnscert.**", "Certificates from DNS."),
+    absent("ipseckey.**", "Public keys from DNS."),
+    absent("openxpki.**", "OCSP responder."),
+    absent("pkcs11.**", "Tokens."),
+    absent("revocation.**", "CRLs and OCSP."),
+    absent("tpm.**", "Keys in a TPM."),
+];

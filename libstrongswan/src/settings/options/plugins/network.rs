@@ -1,0 +1,113 @@
+//! Control socket, kernel, sockets and addresses.
+
+use crate::settings::options::daemon::MISSING;
+use crate::settings::options::values::Kind;
+use crate::settings::options::{Group, OptionSpec, bool, int, other, section, text};
+
+pub(super) const VICI: Group =
+    Group { prefix: "charon.plugins.vici", file: "strongswan.d/charon/vici.conf", options: VICI_OPTIONS };
+
+const VICI_OPTIONS: &[OptionSpec] = &[
+    bool("load", "yes", "Offer the control socket.").shipped(),
+    text(
+        "socket",
+        "unix:///var/run/charon.vici",
+        "Address of the control socket: unix://<path> or tcp://<address>:<port>. TCP has neither encryption nor authentication.",
+    ),
+];
+
+pub(super) const KERNEL_NETLINK: Group =
+    Group { prefix: "charon.plugins.kernel-netlink", file: "", options: KERNEL_NETLINK_OPTIONS };
+
+const KERNEL_NETLINK_OPTIONS: &[OptionSpec] = &[
+    bool("load", "yes", "Let the Linux kernel carry the traffic.").inert(MISSING),
+    int("buflen", "8192", "Bytes read at once.").inert(MISSING),
+    text("fwmark", "", "Mark that the rule for the routing table asks for: [!]mark[/mask].").inert(MISSING),
+    text("hw_offload_feature_interface", "lo", "Interface that tells whether offload is available.").inert(MISSING),
+    bool("ignore_retransmit_errors", "no", "Ignore errors that retransmissions cause.").inert(MISSING),
+    bool("install_routes_xfrmi", "no", "Install routes for CHILD_SAs with an interface id.").inert(MISSING),
+    int("mss", "0", "Segment size on routes.").inert(MISSING),
+    int("mtu", "0", "MTU on routes.").inert(MISSING),
+    bool("parallel_route", "no", "Query routes in parallel.").inert(MISSING),
+    bool("parallel_xfrm", "no", "Query SAs in parallel.").inert(MISSING),
+    bool("policy_update", "no", "Always update policies instead of adding them.").inert(MISSING),
+    bool("port_bypass", "no", "Exempt IKE by port and not by socket.").inert(MISSING),
+    bool("process_rules", "no", "Act on changes of routing rules.").inert(MISSING),
+    int("receive_buffer_size", "8388608", "Receive buffer of the event sockets.").inert(MISSING),
+    int("retries", "0", "Retransmissions of a request.").inert(MISSING),
+    int("timeout", "0", "Milliseconds before a retransmission.").inert(MISSING),
+    bool("roam_events", "yes", "Act on changes of addresses and routes.").inert(MISSING),
+    bool("set_proto_port_transport_sa", "no", "Put protocol and ports into SAs in transport mode.").inert(MISSING),
+    int("spdh_thresh.ipv4.lbits", "32", "Threshold for hashing policies.").inert(MISSING),
+    int("spdh_thresh.ipv4.rbits", "32", "Threshold for hashing policies.").inert(MISSING),
+    int("spdh_thresh.ipv6.lbits", "128", "Threshold for hashing policies.").inert(MISSING),
+    int("spdh_thresh.ipv6.rbits", "128", "Threshold for hashing policies.").inert(MISSING),
+    int("xfrm_acq_expires", "165", "Seconds that a trap waits for its SA.").inert(MISSING),
+];
+
+pub(super) const KERNEL_LIBIPSEC: Group = Group {
+    prefix: "charon.plugins.kernel-libipsec",
+    file: "strongswan.d/charon/kernel-libipsec.conf",
+    options: KERNEL_LIBIPSEC_OPTIONS,
+};
+
+const KERNEL_LIBIPSEC_OPTIONS: &[OptionSpec] = &[
+    bool("load", "yes", "Carry the traffic in the daemon, over a TUN device.").shipped(),
+    bool(
+        "allow_peer_ts",
+        "no",
+        "Accept selectors that contain the address of the peer itself; needs a route that keeps IKE and ESP out of the tunnel.",
+    ),
+    text("fwmark", "", "Mark on ESP packets, socket-default.fwmark if not set: mark[/mask]."),
+    bool("raw_esp", "no", "Send ESP without UDP around it where no NAT requires it."),
+];
+
+pub(super) const SOCKET_DEFAULT: Group = Group {
+    prefix: "charon.plugins.socket-default",
+    file: "strongswan.d/charon/socket-default.conf",
+    options: SOCKET_DEFAULT_OPTIONS,
+};
+
+const SOCKET_DEFAULT_OPTIONS: &[OptionSpec] = &[
+    bool("load", "yes", "The sockets for IKE.").inert("the daemon cannot do without"),
+    text("fwmark", "", "Mark on IKE packets: mark[/mask]."),
+    bool("set_source", "yes", "Send from the address that belongs to the IKE_SA."),
+    bool("set_sourceif", "no", "Send from the interface that belongs to the IKE_SA, too."),
+    bool("use_ipv4", "yes", "Listen on IPv4."),
+    bool("use_ipv6", "yes", "Listen on IPv6."),
+];
+
+pub(super) const UPDOWN: Group = Group { prefix: "charon.plugins.updown", file: "", options: UPDOWN_OPTIONS };
+
+const UPDOWN_OPTIONS: &[OptionSpec] = &[
+    bool("load", "yes", "Run a CHILD_SA's updown script.").inert(MISSING),
+    bool("dns_handler", "no", "Hand assigned DNS servers to the updown script.").inert(MISSING),
+];
+
+pub(super) const OTHERS: Group = Group { prefix: "charon.plugins", file: "", options: OTHER_OPTIONS };
+
+const fn absent(name: &'static str, description: &'static str) -> OptionSpec {
+    other(name, Kind::Anything, "", description).inert(MISSING)
+}
+
+const OTHER_OPTIONS: &[OptionSpec] = &[
+    absent("attr.**", "Attributes for clients with a virtual IP address."),
+    absent("attr-sql.**", "Pools and attributes from a database."),
+    absent("bypass-lan.**", "Exemptions for local networks."),
+    absent("dhcp.**", "Virtual IP addresses from a DHCP server."),
+    absent("farp.**", "ARP replies for virtual IP addresses."),
+    absent("forecast.**", "Broadcasts and multicasts through tunnels."),
+    absent("kernel-pfkey.**", "PF_KEY."),
+    absent("kernel-pfroute.**", "PF_ROUTE."),
+    absent("p-cscf.**", "P-CSCF addresses."),
+    absent("resolve.**", "Assigned DNS servers in resolv.conf."),
+    absent("socket-dynamic.**", "Sockets opened on demand."),
+    absent("sql.**", "Configurations from a database."),
+    absent("unity.**", "Cisco Unity."),
+    section("android_dns.**", "Android.").inert("other systems than Linux are left out"),
+    section("android_log.**", "Android.").inert("other systems than Linux are left out"),
+    section("osx-attr.**", "macOS.").inert("other systems than Linux are left out"),
+    section("kernel-iph.**", "Windows.").inert("other systems than Linux are left out"),
+    section("kernel-wfp.**", "Windows.").inert("other systems than Linux are left out"),
+    section("socket-win.**", "Windows.").inert("other systems than Linux are left out"),
+];
