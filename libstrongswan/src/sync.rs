@@ -98,6 +98,29 @@ mod primitive {
         }
     }
 
+    /// A readers-writer lock.
+    #[derive(Debug, Default)]
+    pub struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+    pub use shuttle::sync::{RwLockReadGuard, RwLockWriteGuard};
+
+    impl<T> RwLock<T> {
+        /// Protects `value`.
+        pub const fn new(value: T) -> Self {
+            Self(shuttle::sync::RwLock::new(value))
+        }
+
+        /// Waits until nobody writes.
+        pub fn read(&self) -> RwLockReadGuard<'_, T> {
+            self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+
+        /// Waits until nobody reads or writes.
+        pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+            self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+        }
+    }
+
     /// Time does not pass under the explorer: a bounded wait yields and lets the caller look again.
     pub fn wait_for<T>(_condvar: &Condvar, guard: &mut MutexGuard<'_, T>, _timeout: std::time::Duration) {
         drop(guard.0.take());

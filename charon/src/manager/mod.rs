@@ -1,5 +1,6 @@
 //! The IKE_SA manager.
 
 mod half_open;
+mod table;
 
 pub use half_open::{HalfOpen, HalfOpenEntry};
