@@ -84,7 +84,8 @@ pub fn set_rdn_matching(mode: RdnMatching) {
     RDN_MATCHING.store(number, Ordering::Relaxed);
 }
 
-fn rdn_matching() -> RdnMatching {
+/// How [`Identity::matches`] pairs the RDNs of names.
+pub fn rdn_matching() -> RdnMatching {
     match RDN_MATCHING.load(Ordering::Relaxed) {
         1 => RdnMatching::Reordered,
         2 => RdnMatching::Relaxed,

@@ -1,0 +1,22 @@
+//! Connections: read from `load-conn` messages, kept by name in load order, and found for a peer.
+//!
+//! [`load`] turns a message into the protocol's plain data ([`ike::config`]), naming the first option it cannot use.
+//! [`Connections`] keeps what was loaded and answers the questions of `spec/daemon.md` §7: which configurations fit these
+//! addresses, which connections these identities. Both are indexed, so that a handshake costs the same with ten thousand
+//! connections as with ten.
+
+mod auth;
+mod child;
+mod connection;
+mod connections;
+mod error;
+mod matching;
+mod names;
+mod options;
+mod table;
+mod value;
+
+pub use connection::load;
+pub use connections::{Change, ChangeKind, Connections};
+pub use error::LoadError;
+pub use names::{NameCache, Names, NoNames};
