@@ -112,10 +112,7 @@ impl KeyExchange {
     /// [`CryptoError::UnsupportedKeyExchange`].
     pub fn generate(method: KeyExchangeMethod) -> Result<Self, CryptoError> {
         let family = family(method).ok_or(CryptoError::UnsupportedKeyExchange(method))?;
-        Self::from_private(method, Private::generate(&family)?)
-    }
-
-    fn from_private(method: KeyExchangeMethod, private: Private) -> Result<Self, CryptoError> {
+        let private = Private::generate(&family)?;
         Ok(Self { method, public: private.public_value()?, private })
     }
 
@@ -128,7 +125,9 @@ impl KeyExchange {
             Family::Modp(group) => Private::Modp(modp::PrivateKey::from_bytes(group, secret)),
             Family::MlKem(set) => Private::MlKem(mlkem::PrivateKey::from_bytes(set, secret)),
         };
-        Self::from_private(method, private).expect("public value")
+        // An imported ML-KEM key comes without its public half.
+        let public = private.public_value().unwrap_or_default();
+        Self { method, public, private }
     }
 
     /// Which method it is.

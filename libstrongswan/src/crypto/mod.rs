@@ -11,6 +11,8 @@ pub mod proposal;
 mod rng;
 mod secret;
 pub mod transform;
+#[cfg(test)]
+mod vectors;
 
 pub use cipher::{Cipher, KeyLengths};
 pub use error::CryptoError;
