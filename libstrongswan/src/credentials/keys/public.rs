@@ -50,8 +50,9 @@ impl PublicKey {
     /// If it is none, or of an algorithm that is not supported.
     pub fn from_spki_der(der: &[u8]) -> Result<Self, KeyError> {
         let info = SubjectPublicKeyInfoRef::from_der(der).map_err(|_| KeyError::Malformed)?;
-        // What is a key of an unknown algorithm and what is no key is not told apart by the library.
-        let evp = EvpKey::public_from_spki(der).ok_or(KeyError::Unsupported)?;
+        // The library does not tell a key of an unknown algorithm or curve from what is no key.
+        let rejected = if info.algorithm.oid == RSA_ENCRYPTION { KeyError::Malformed } else { KeyError::Unsupported };
+        let evp = EvpKey::public_from_spki(der).ok_or(rejected)?;
         let (key_type, bits) = check(&evp)?;
         let inner = Inner {
             evp,
