@@ -63,6 +63,13 @@ pub(super) fn sha1(data: &[u8]) -> [u8; 20] {
     output
 }
 
+/// What certificates are told apart by in memory.
+pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut output = [0; 32];
+    output.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
+    output
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,12 +2,18 @@
 //!
 //! Primitives come from AWS-LC, ASN.1 from the `der` and `x509-cert` crates; their types do not leave this module.
 
+pub mod auth;
+pub mod certificate;
 mod evp;
 pub mod hash;
 pub mod keys;
 pub mod pem;
 pub mod scheme;
+mod shared;
 
+pub use auth::{Auth, AuthClass, AuthOptions, ConstraintError, EapMethod, KeyConstraints};
+pub use certificate::{Certificate, CertificateError, IssueError};
 pub use hash::HashAlgorithm;
 pub use keys::{KeyError, KeyType, PrivateKey, PublicKey, SignatureError};
 pub use scheme::{SchemeError, SignatureScheme};
+pub use shared::{SecretKind, SharedSecret};
