@@ -25,40 +25,49 @@ pub struct KeyLengths {
     pub integrity: usize,
 }
 
-/// Lengths that follow from the choice of cipher.
+/// How a cipher is built, and the lengths that follow from it.
 struct Shape {
+    construction: Construction,
     /// Key without salt.
     key: usize,
     salt: usize,
     iv: usize,
     block: usize,
-    /// Length of the ICV if the cipher makes one.
-    icv: Option<usize>,
 }
 
-/// The lengths of a cipher; `None` if it is not supported with this key size.
+enum Construction {
+    /// With the length of its ICV.
+    Aead(aead::Mode, usize),
+    Classic(classic::Mode),
+}
+
+/// How a cipher is built; `None` if it is not supported with this key size.
 fn shape(algorithm: EncryptionAlgorithm, key_size: Option<u16>) -> Option<Shape> {
     use EncryptionAlgorithm as E;
-    let aes = match key_size {
+    let aes = || match key_size {
         Some(128) => Some(16),
         Some(192) => Some(24),
         Some(256) => Some(32),
         _ => None,
     };
     let fixed = |key, sizes: &[Option<u16>]| sizes.contains(&key_size).then_some(key);
-    let shape = |key: Option<usize>, salt, iv, block, icv| key.map(|key| Shape { key, salt, iv, block, icv });
+    let classic =
+        |mode, key, salt, iv, block| Some(Shape { construction: Construction::Classic(mode), key, salt, iv, block });
+    let aead =
+        |mode, key, salt, icv| Some(Shape { construction: Construction::Aead(mode, icv), key, salt, iv: 8, block: 1 });
     match algorithm {
-        E::Null => shape(fixed(0, &[None]), 0, 0, 1, None),
-        E::TripleDes => shape(fixed(24, &[None]), 0, 8, 8, None),
-        E::AesCbc => shape(aes, 0, 16, 16, None),
-        E::AesCtr => shape(aes, 4, 8, 1, None),
-        E::AesCcm8 => shape(aes, 3, 8, 1, Some(8)),
-        E::AesCcm12 => shape(aes, 3, 8, 1, Some(12)),
-        E::AesCcm16 => shape(aes, 3, 8, 1, Some(16)),
-        E::AesGcm8 => shape(aes, 4, 8, 1, Some(8)),
-        E::AesGcm12 => shape(aes, 4, 8, 1, Some(12)),
-        E::AesGcm16 | E::NullAesGmac => shape(aes, 4, 8, 1, Some(16)),
-        E::ChaCha20Poly1305 => shape(fixed(32, &[None, Some(256)]), 4, 8, 1, Some(16)),
+        E::Null => classic(classic::Mode::Null, fixed(0, &[None])?, 0, 0, 1),
+        E::TripleDes => classic(classic::Mode::TripleDes, fixed(24, &[None])?, 0, 8, 8),
+        E::AesCbc => classic(classic::Mode::AesCbc, aes()?, 0, 16, 16),
+        E::AesCtr => classic(classic::Mode::AesCtr, aes()?, 4, 8, 1),
+        E::AesCcm8 => aead(aead::Mode::Ccm, aes()?, 3, 8),
+        E::AesCcm12 => aead(aead::Mode::Ccm, aes()?, 3, 12),
+        E::AesCcm16 => aead(aead::Mode::Ccm, aes()?, 3, 16),
+        E::AesGcm8 => aead(aead::Mode::Gcm, aes()?, 4, 8),
+        E::AesGcm12 => aead(aead::Mode::Gcm, aes()?, 4, 12),
+        E::AesGcm16 => aead(aead::Mode::Gcm, aes()?, 4, 16),
+        E::NullAesGmac => aead(aead::Mode::Gmac, aes()?, 4, 16),
+        E::ChaCha20Poly1305 => aead(aead::Mode::ChaCha20Poly1305, fixed(32, &[None, Some(256)])?, 4, 16),
         E::DesIv64
         | E::Des
         | E::Rc5
@@ -108,9 +117,9 @@ impl Cipher {
         integrity: Option<IntegrityAlgorithm>,
     ) -> Option<KeyLengths> {
         let shape = shape(encryption.0, encryption.1)?;
-        let integrity = match integrity {
-            Some(algorithm) if shape.icv.is_none() => integrity::lengths(algorithm)?.key,
-            _ => 0,
+        let integrity = match (&shape.construction, integrity) {
+            (Construction::Classic(_), Some(algorithm)) => integrity::lengths(algorithm)?.key,
+            (Construction::Classic(_), None) | (Construction::Aead(..), _) => 0,
         };
         Some(KeyLengths { encryption: shape.key + shape.salt, integrity })
     }
@@ -135,15 +144,16 @@ impl Cipher {
                 return Err(CryptoError::KeyLength { expected, actual: encryption_key.len() });
             }
         };
-        let (kind, icv_len) = if let Some(icv_len) = shape.icv {
-            (Kind::Aead(Aead::new(algorithm, key, salt, icv_len)?), icv_len)
-        } else {
-            if integrity.is_none() && algorithm == EncryptionAlgorithm::Null {
+        let (kind, icv_len) = match shape.construction {
+            Construction::Aead(mode, icv_len) => (Kind::Aead(Aead::new(mode, key, salt, icv_len)?), icv_len),
+            Construction::Classic(classic::Mode::Null) if integrity.is_none() => {
                 return Err(CryptoError::UnsupportedIntegrity(IntegrityAlgorithm::None));
             }
-            let integrity = integrity.map(|algorithm| Integrity::new(algorithm, integrity_key)).transpose()?;
-            let icv_len = integrity.as_ref().map_or(0, Integrity::icv_len);
-            (Kind::Classic(Classic::new(algorithm, key, salt)?, integrity), icv_len)
+            Construction::Classic(mode) => {
+                let integrity = integrity.map(|algorithm| Integrity::new(algorithm, integrity_key)).transpose()?;
+                let icv_len = integrity.as_ref().map_or(0, Integrity::icv_len);
+                (Kind::Classic(Classic::new(mode, key, salt)?, integrity), icv_len)
+            }
         };
         Ok(Self { iv_len: shape.iv, icv_len, block_len: shape.block, kind })
     }

@@ -1,5 +1,6 @@
 //! Algorithms by their IANA identifiers, thin over aws-lc-rs.
 
+mod available;
 pub mod cipher;
 mod error;
 mod ffi;
@@ -14,6 +15,7 @@ pub mod transform;
 #[cfg(test)]
 mod vectors;
 
+pub use available::{PROVIDER, Section, available};
 pub use cipher::{Cipher, KeyLengths};
 pub use error::CryptoError;
 pub use ke::KeyExchange;

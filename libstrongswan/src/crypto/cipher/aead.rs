@@ -1,14 +1,21 @@
 //! Ciphers that make their own ICV. The nonce is the salt from the key material and the IV from the message
 //! (RFC 4106 §3, RFC 4309 §4, RFC 7634 §2).
 
-use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use parking_lot::Mutex;
 use zeroize::Zeroizing;
 
 use crate::crypto::CryptoError;
-use crate::crypto::ffi::evp_aead::TruncatedGcm;
+use crate::crypto::ffi::evp_aead::EvpAead;
 use crate::crypto::ffi::evp_cipher::{Ccm, Gmac};
-use crate::crypto::transform::EncryptionAlgorithm;
+
+/// Which AEAD.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Gcm,
+    Ccm,
+    Gmac,
+    ChaCha20Poly1305,
+}
 
 /// A keyed AEAD with its salt.
 pub(super) struct Aead {
@@ -18,9 +25,8 @@ pub(super) struct Aead {
 }
 
 enum Key {
-    /// AES-GCM and ChaCha20-Poly1305 with full ICV.
-    Full(LessSafeKey),
-    TruncatedGcm(TruncatedGcm),
+    /// AES-GCM and ChaCha20-Poly1305.
+    Evp(EvpAead),
     /// Leaf lock, held for one message; a channel is hardly ever used by two threads at once.
     Ccm(Mutex<Ccm>),
     /// As above.
@@ -29,23 +35,12 @@ enum Key {
 
 impl Aead {
     /// `key` and `salt` have the lengths of the algorithm.
-    pub(super) fn new(
-        algorithm: EncryptionAlgorithm,
-        key: &[u8],
-        salt: &[u8],
-        icv_len: usize,
-    ) -> Result<Self, CryptoError> {
-        use EncryptionAlgorithm as E;
-        let full = |aead| Ok::<_, CryptoError>(Key::Full(LessSafeKey::new(UnboundKey::new(aead, key)?)));
-        let key = match (algorithm, key.len()) {
-            (E::AesGcm16, 16) => full(&AES_128_GCM)?,
-            (E::AesGcm16, 24) => full(&AES_192_GCM)?,
-            (E::AesGcm16, 32) => full(&AES_256_GCM)?,
-            (E::ChaCha20Poly1305, 32) => full(&CHACHA20_POLY1305)?,
-            (E::AesGcm8 | E::AesGcm12, _) => Key::TruncatedGcm(TruncatedGcm::new(key, icv_len)?),
-            (E::AesCcm8 | E::AesCcm12 | E::AesCcm16, _) => Key::Ccm(Mutex::new(Ccm::new(key, icv_len)?)),
-            (E::NullAesGmac, _) => Key::Gmac(Mutex::new(Gmac::new(key)?)),
-            _ => return Err(CryptoError::UnsupportedEncryption(algorithm, u16::try_from(key.len() * 8).ok())),
+    pub(super) fn new(mode: Mode, key: &[u8], salt: &[u8], icv_len: usize) -> Result<Self, CryptoError> {
+        let key = match mode {
+            Mode::Gcm => Key::Evp(EvpAead::gcm(key, icv_len)?),
+            Mode::ChaCha20Poly1305 => Key::Evp(EvpAead::chacha20_poly1305(key)?),
+            Mode::Ccm => Key::Ccm(Mutex::new(Ccm::new(key, icv_len)?)),
+            Mode::Gmac => Key::Gmac(Mutex::new(Gmac::new(key)?)),
         };
         let mut padded = Zeroizing::new([0; 4]);
         copy(&mut *padded, salt);
@@ -70,13 +65,7 @@ impl Aead {
 
     pub(super) fn seal(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &mut [u8]) -> Result<(), CryptoError> {
         match &self.key {
-            Key::Full(key) => {
-                let nonce = Nonce::assume_unique_for_key(self.nonce(iv));
-                let tag = key.seal_in_place_separate_tag(nonce, Aad::from(aad), text)?;
-                copy(icv, tag.as_ref());
-                Ok(())
-            }
-            Key::TruncatedGcm(key) => key.seal(&self.nonce(iv), aad, text, icv),
+            Key::Evp(key) => key.seal(&self.nonce(iv), aad, text, icv),
             Key::Ccm(key) => key.lock().seal(&self.ccm_nonce(iv), aad, text, icv),
             Key::Gmac(key) => {
                 // RFC 4543 §3.3: the IV and the text, which stays as it is, are part of the additional data.
@@ -89,12 +78,7 @@ impl Aead {
 
     pub(super) fn open(&self, aad: &[u8], iv: &[u8], text: &mut [u8], icv: &[u8]) -> Result<(), CryptoError> {
         match &self.key {
-            Key::Full(key) => {
-                let nonce = Nonce::assume_unique_for_key(self.nonce(iv));
-                let opened = key.open_in_place_separate_tag(nonce, Aad::from(aad), icv, text);
-                opened.map(|_| ()).map_err(|_| CryptoError::Integrity)
-            }
-            Key::TruncatedGcm(key) => key.open(&self.nonce(iv), aad, text, icv),
+            Key::Evp(key) => key.open(&self.nonce(iv), aad, text, icv),
             Key::Ccm(key) => key.lock().open(&self.ccm_nonce(iv), aad, text, icv),
             Key::Gmac(key) => key.lock().verify(&self.nonce(iv), &[aad, iv, text], icv),
         }

@@ -13,8 +13,17 @@ use zeroize::Zeroizing;
 use super::integrity;
 use crate::crypto::ffi::evp_cipher::TripleDesCbc;
 use crate::crypto::mac::Mac;
-use crate::crypto::transform::{EncryptionAlgorithm, IntegrityAlgorithm};
+use crate::crypto::transform::IntegrityAlgorithm;
 use crate::crypto::{CryptoError, Secret};
+
+/// Which cipher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    Null,
+    TripleDes,
+    AesCbc,
+    AesCtr,
+}
 
 /// A keyed cipher without integrity protection.
 pub(super) enum Classic {
@@ -28,20 +37,19 @@ pub(super) enum Classic {
 
 impl Classic {
     /// `key` and `salt` have the lengths of the algorithm.
-    pub(super) fn new(algorithm: EncryptionAlgorithm, key: &[u8], salt: &[u8]) -> Result<Self, CryptoError> {
-        let unsupported = CryptoError::UnsupportedEncryption(algorithm, u16::try_from(key.len() * 8).ok());
-        match algorithm {
-            EncryptionAlgorithm::Null => Ok(Self::Null),
-            EncryptionAlgorithm::AesCbc => Ok(Self::AesCbc(AesCbc::new(key))),
-            EncryptionAlgorithm::TripleDes => {
-                let key = key.try_into().map_err(|_| unsupported)?;
-                Ok(Self::TripleDes(Mutex::new(TripleDesCbc::new(key)?)))
+    pub(super) fn new(mode: Mode, key: &[u8], salt: &[u8]) -> Result<Self, CryptoError> {
+        match mode {
+            Mode::Null => Ok(Self::Null),
+            Mode::AesCbc => Ok(Self::AesCbc(AesCbc::new(key))),
+            Mode::TripleDes => {
+                let wrong = |_| CryptoError::KeyLength { expected: 24, actual: key.len() };
+                Ok(Self::TripleDes(Mutex::new(TripleDesCbc::new(key.try_into().map_err(wrong)?)?)))
             }
-            EncryptionAlgorithm::AesCtr => {
-                let salt = salt.try_into().map_err(|_| unsupported)?;
-                Ok(Self::AesCtr(Box::new(EncryptingKey::ctr(aes(key)?)?), Zeroizing::new(salt)))
+            Mode::AesCtr => {
+                let wrong = |_| CryptoError::KeyLength { expected: 4, actual: salt.len() };
+                let salt = Zeroizing::new(salt.try_into().map_err(wrong)?);
+                Ok(Self::AesCtr(Box::new(EncryptingKey::ctr(aes(key)?)?), salt))
             }
-            _ => Err(unsupported),
         }
     }
 

@@ -1,30 +1,33 @@
-//! AES-GCM with an ICV of 8 or 12 bytes (RFC 4106 §6): aws-lc-rs fixes it at 16.
+//! AES-GCM and ChaCha20-Poly1305 through EVP_AEAD.
+//!
+//! aws-lc-rs fixes the ICV at 16 bytes where RFC 4106 §6 also has 8 and 12. For 16 it would do, but it takes 1.6 times as
+//! long to seal a packet of 1408 bytes (bench `crypto`, `seal`).
 #![allow(unsafe_code)]
 
 use std::ptr::{self, NonNull};
 
 use aws_lc_sys::{
-    EVP_AEAD_CTX, EVP_AEAD_CTX_free, EVP_AEAD_CTX_new, EVP_AEAD_CTX_open_gather, EVP_AEAD_CTX_seal_scatter,
-    EVP_aead_aes_128_gcm, EVP_aead_aes_192_gcm, EVP_aead_aes_256_gcm,
+    EVP_AEAD, EVP_AEAD_CTX, EVP_AEAD_CTX_free, EVP_AEAD_CTX_new, EVP_AEAD_CTX_open_gather, EVP_AEAD_CTX_seal_scatter,
+    EVP_aead_aes_128_gcm, EVP_aead_aes_192_gcm, EVP_aead_aes_256_gcm, EVP_aead_chacha20_poly1305,
 };
 
 use super::{done, non_null};
 use crate::crypto::CryptoError;
 
-/// A keyed AES-GCM with a truncated tag.
-pub(in crate::crypto) struct TruncatedGcm {
+/// A keyed AEAD with a nonce of 12 bytes.
+pub(in crate::crypto) struct EvpAead {
     context: NonNull<EVP_AEAD_CTX>,
     tag_len: usize,
 }
 
 // SAFETY: the context is owned, and nothing in it is bound to a thread.
-unsafe impl Send for TruncatedGcm {}
+unsafe impl Send for EvpAead {}
 // SAFETY: sealing and opening take the context as const and may run concurrently (openssl/aead.h).
-unsafe impl Sync for TruncatedGcm {}
+unsafe impl Sync for EvpAead {}
 
-impl TruncatedGcm {
-    /// A key of 16, 24 or 32 bytes.
-    pub(in crate::crypto) fn new(key: &[u8], tag_len: usize) -> Result<Self, CryptoError> {
+impl EvpAead {
+    /// AES-GCM with a key of 16, 24 or 32 bytes.
+    pub(in crate::crypto) fn gcm(key: &[u8], tag_len: usize) -> Result<Self, CryptoError> {
         // SAFETY: these return pointers to statics.
         let aead = unsafe {
             match key.len() {
@@ -34,6 +37,17 @@ impl TruncatedGcm {
                 actual => return Err(CryptoError::KeyLength { expected: 32, actual }),
             }
         };
+        Self::new(aead, key, tag_len)
+    }
+
+    /// ChaCha20-Poly1305 with a key of 32 bytes.
+    pub(in crate::crypto) fn chacha20_poly1305(key: &[u8]) -> Result<Self, CryptoError> {
+        // SAFETY: returns a pointer to a static.
+        Self::new(unsafe { EVP_aead_chacha20_poly1305() }, key, 16)
+    }
+
+    /// `aead` is one of the library's statics.
+    fn new(aead: *const EVP_AEAD, key: &[u8], tag_len: usize) -> Result<Self, CryptoError> {
         // SAFETY: the key is valid for its length. The library checks both lengths and returns null if it refuses.
         let context = non_null(unsafe { EVP_AEAD_CTX_new(aead, key.as_ptr(), key.len(), tag_len) })?;
         Ok(Self { context, tag_len })
@@ -98,7 +112,7 @@ impl TruncatedGcm {
     }
 }
 
-impl Drop for TruncatedGcm {
+impl Drop for EvpAead {
     fn drop(&mut self) {
         // SAFETY: the context came from EVP_AEAD_CTX_new and is freed once; that wipes the key.
         unsafe { EVP_AEAD_CTX_free(self.context.as_ptr()) }
