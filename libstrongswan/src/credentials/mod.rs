@@ -10,6 +10,9 @@ pub mod keys;
 pub mod pem;
 pub mod scheme;
 mod shared;
+mod signer;
+pub mod store;
+mod trust;
 
 pub use auth::{Auth, AuthClass, AuthOptions, ConstraintError, EapMethod, KeyConstraints};
 pub use certificate::{Certificate, CertificateError, IssueError};
@@ -17,3 +20,6 @@ pub use hash::HashAlgorithm;
 pub use keys::{KeyError, KeyType, PrivateKey, PublicKey, SignatureError};
 pub use scheme::{SchemeError, SignatureScheme};
 pub use shared::{SecretKind, SharedSecret};
+pub use signer::SigningKey;
+pub use store::{CertificateFlags, Store, StoredCertificate, StoredKey, TrustOptions};
+pub use trust::{Chain, TrustError, TrustedKey, TrustedKeys};

@@ -93,6 +93,11 @@ pub fn rdn_matching() -> RdnMatching {
     }
 }
 
+/// Whether names match only in the order of their RDNs, so that names which match without wildcards are equal.
+pub(crate) fn rdns_are_strict() -> bool {
+    rdn_matching() == RdnMatching::Strict
+}
+
 /// An identity: of a peer, of ourselves, of a certificate, or a pattern for one. Cheap to clone.
 #[derive(Clone)]
 pub struct Identity {

@@ -1,0 +1,367 @@
+//! Whom to believe: public keys that are trusted to belong to an identity, through being configured or through a
+//! chain of certificates to a loaded CA (RFC 5280 §6.1 as far as it applies without revocation, name constraints and
+//! policies; certificates with critical extensions of these kinds are refused).
+//!
+//! What a peer may present is bounded by the size of its messages, what it costs by a budget of signature checks.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::certificate::{Certificate, IssueError, KeyUsage};
+use super::keys::{KeyType, PublicKey};
+use super::scheme::SignatureScheme;
+use super::store::{Store, TrustOptions};
+use crate::clock::UnixTime;
+use crate::identity::Identity;
+use crate::log;
+
+/// CAs above an end entity, at most.
+const MAX_PATH_LEN: usize = 7;
+
+/// Signatures checked for one end entity certificate, at most. A real chain needs one for each certificate; a peer can
+/// present many candidates with the right names that all turn out to be wrong.
+const SIGNATURE_BUDGET: u32 = 32;
+
+/// Why a certificate is not trusted. The texts are those of strongSwan's log.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+pub enum TrustError {
+    /// Nobody known has issued it.
+    #[error("no issuer certificate found for \"{0}\"")]
+    NoIssuer(Identity),
+    /// The chain ends at a root that is not loaded.
+    #[error("self-signed certificate \"{0}\" is not trusted")]
+    UntrustedRoot(Identity),
+    /// Not yet or no longer valid.
+    #[error("certificate \"{subject}\" is not valid now (valid from {not_before} to {not_after})")]
+    Expired {
+        /// Its subject.
+        subject: Identity,
+        /// Start of its life, seconds since 1970.
+        not_before: i64,
+        /// End of its life, seconds since 1970.
+        not_after: i64,
+    },
+    /// More CAs than anybody needs.
+    #[error("maximum path length of {MAX_PATH_LEN} exceeded")]
+    PathTooLong,
+    /// More CAs below a CA than it allows.
+    #[error("path length of {is} violates constraint of {allowed}")]
+    PathLen {
+        /// CAs below.
+        is: usize,
+        /// CAs allowed.
+        allowed: u8,
+    },
+    /// The key may not sign.
+    #[error("rejecting certificate without digitalSignature or nonRepudiation keyUsage flags")]
+    KeyUsage,
+    /// A critical extension that is not supported.
+    #[error("critical '{0}' extension not supported")]
+    CriticalExtension(String),
+    /// Checking costs too much.
+    #[error("too many signatures to check")]
+    TooManySignatures,
+}
+
+/// A certificate with those that vouch for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    /// Whose key it is about.
+    pub end_entity: Arc<Certificate>,
+    /// CAs between it and the root, the end entity's issuer first.
+    pub intermediates: Vec<Arc<Certificate>>,
+    /// The loaded root CA; none if the end entity itself is trusted.
+    pub root: Option<Arc<Certificate>>,
+}
+
+impl Chain {
+    /// The CAs, the end entity's issuer first.
+    pub fn cas(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        self.intermediates.iter().chain(&self.root)
+    }
+
+    /// All certificates from the end entity to the root.
+    pub fn certificates(&self) -> impl Iterator<Item = &Arc<Certificate>> {
+        std::iter::once(&self.end_entity).chain(self.cas())
+    }
+
+    /// The schemes of the signatures that trust is based on: those of all certificates but the root's own.
+    pub fn signature_schemes(&self) -> impl Iterator<Item = SignatureScheme> {
+        let signed = usize::from(self.root.is_some()) + self.intermediates.len();
+        self.certificates().take(signed).filter_map(|certificate| certificate.signature_scheme())
+    }
+}
+
+/// A public key that is trusted to belong to an identity. Only this module makes them.
+#[derive(Debug, Clone)]
+pub struct TrustedKey {
+    key: PublicKey,
+    chain: Option<Chain>,
+}
+
+impl TrustedKey {
+    /// The key.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Why it is trusted; `None` for raw public keys.
+    pub fn chain(&self) -> Option<&Chain> {
+        self.chain.as_ref()
+    }
+}
+
+/// Candidates for an identity's key, each checked when it is asked for.
+pub struct TrustedKeys<'a> {
+    store: &'a Store,
+    presented: &'a [Arc<Certificate>],
+    now: UnixTime,
+    options: TrustOptions,
+    candidates: std::vec::IntoIter<Candidate>,
+}
+
+enum Candidate {
+    Key(PublicKey),
+    Certificate { certificate: Arc<Certificate>, trusted: bool },
+}
+
+impl Store {
+    /// The trusted public keys of `id`, as far as possible of `key_type`: configured ones first, then those of
+    /// certificates with a valid chain. `presented` are the certificates of the peer, the end entity's first.
+    pub fn trusted_keys<'a>(
+        &'a self,
+        id: &Identity,
+        key_type: Option<KeyType>,
+        presented: &'a [Arc<Certificate>],
+        now: UnixTime,
+    ) -> TrustedKeys<'a> {
+        let options = self.options();
+        let fits = |key: &PublicKey| key_type.is_none_or(|key_type| key_type == key.key_type());
+        let mut loaded = self.certificates_of(id);
+        loaded.retain(|stored| fits(stored.certificate.public_key()));
+        let keys = self.public_keys_of(id).into_iter().filter(fits);
+        let mut candidates: Vec<_> = keys.map(Candidate::Key).collect();
+        candidates.extend(
+            loaded.into_iter().map(|stored| Candidate::Certificate { certificate: stored.certificate, trusted: true }),
+        );
+        if options.reject_trusted_end_entity
+            && let Some(rejected) = candidates.first()
+        {
+            log!(CFG, 1, "rejecting trusted certificate \"{}\"", rejected.subject(id));
+            candidates.clear();
+            return TrustedKeys { store: self, presented, now, options, candidates: candidates.into_iter() };
+        }
+        // RFC 7296 §3.6: the first certificate holds the key that AUTH is made with.
+        if let Some(certificate) = presented.first()
+            && fits(certificate.public_key())
+            && certificate.matches_identity(id).is_match()
+            && !candidates.iter().any(|candidate| candidate.is(certificate))
+        {
+            candidates.push(Candidate::Certificate { certificate: Arc::clone(certificate), trusted: false });
+        }
+        TrustedKeys { store: self, presented, now, options, candidates: candidates.into_iter() }
+    }
+
+    /// The valid chain of an end entity's certificate to a loaded root CA, through loaded CAs and those in `presented`.
+    ///
+    /// # Errors
+    /// What is wrong with the best candidate.
+    pub fn verify_chain(
+        &self,
+        certificate: &Arc<Certificate>,
+        presented: &[Arc<Certificate>],
+        now: UnixTime,
+    ) -> Result<Chain, TrustError> {
+        let mut search = Search::new(self, presented, now, self.options());
+        search.chain(certificate)
+    }
+}
+
+impl Candidate {
+    fn subject<'a>(&'a self, id: &'a Identity) -> &'a Identity {
+        match self {
+            Self::Key(_) => id,
+            Self::Certificate { certificate, .. } => certificate.subject(),
+        }
+    }
+
+    fn is(&self, other: &Certificate) -> bool {
+        matches!(self, Self::Certificate { certificate, .. } if **certificate == *other)
+    }
+}
+
+impl Iterator for TrustedKeys<'_> {
+    type Item = TrustedKey;
+
+    fn next(&mut self) -> Option<TrustedKey> {
+        loop {
+            let (certificate, trusted) = match self.candidates.next()? {
+                Candidate::Key(key) => return Some(TrustedKey { key, chain: None }),
+                Candidate::Certificate { certificate, trusted } => (certificate, trusted),
+            };
+            let word = if trusted { "trusted certificate" } else { "certificate" };
+            log!(CFG, 1, "  using {word} \"{}\"", certificate.subject());
+            let mut search = Search::new(self.store, self.presented, self.now, self.options);
+            let chain = if trusted { search.trusted(&certificate) } else { search.chain(&certificate) };
+            match chain {
+                Ok(chain) => {
+                    let key = certificate.public_key().clone();
+                    return Some(TrustedKey { key, chain: Some(chain) });
+                }
+                Err(error) => log!(CFG, 1, "{error}"),
+            }
+        }
+    }
+}
+
+/// The search for a chain, depth first with a bound on everything.
+struct Search<'a> {
+    store: &'a Store,
+    presented: &'a [Arc<Certificate>],
+    now: UnixTime,
+    options: TrustOptions,
+    budget: u32,
+}
+
+impl<'a> Search<'a> {
+    fn new(store: &'a Store, presented: &'a [Arc<Certificate>], now: UnixTime, options: TrustOptions) -> Self {
+        Self { store, presented, now, options, budget: SIGNATURE_BUDGET }
+    }
+
+    /// A chain for a certificate that is trusted itself: with an issuer it has to be in order, without one it is
+    /// taken as it is. What is self-signed is not even looked at, as strongSwan has it.
+    fn trusted(&mut self, certificate: &Arc<Certificate>) -> Result<Chain, TrustError> {
+        let alone = || Chain { end_entity: Arc::clone(certificate), intermediates: Vec::new(), root: None };
+        if certificate.is_self_issued() {
+            return Ok(alone());
+        }
+        match self.chain(certificate) {
+            Err(TrustError::NoIssuer(_) | TrustError::UntrustedRoot(_)) => {
+                log!(
+                    CFG,
+                    1,
+                    "  reached end of incomplete trust chain for trusted certificate \"{}\"",
+                    certificate.subject()
+                );
+                Ok(alone())
+            }
+            result => result,
+        }
+    }
+
+    fn chain(&mut self, certificate: &Arc<Certificate>) -> Result<Chain, TrustError> {
+        if !certificate.key_usage().is_none_or(KeyUsage::allows_signing) {
+            return Err(TrustError::KeyUsage);
+        }
+        let mut path = vec![Arc::clone(certificate)];
+        self.check(certificate)?;
+        let root = self.extend(&mut path)?;
+        log!(CFG, 1, "  reached self-signed root ca with a path length of {}", path.len() - 1);
+        self.store.remember(certificate);
+        let intermediates = path.split_off(1);
+        intermediates.iter().for_each(|intermediate| self.store.remember(intermediate));
+        Ok(Chain { end_entity: Arc::clone(certificate), intermediates, root: Some(root) })
+    }
+
+    /// What holds for each certificate of a chain.
+    fn check(&self, certificate: &Certificate) -> Result<(), TrustError> {
+        if let Some(oid) = certificate.unsupported_critical_extension().filter(|_| self.options.enforce_critical) {
+            return Err(TrustError::CriticalExtension(oid.to_string()));
+        }
+        if !certificate.is_valid_at(self.now) {
+            return Err(TrustError::Expired {
+                subject: certificate.subject().clone(),
+                not_before: certificate.not_before().0,
+                not_after: certificate.not_after().0,
+            });
+        }
+        Ok(())
+    }
+
+    /// Extends `path`, whose last certificate needs an issuer, up to a loaded root, which is returned. On failure the
+    /// path is as it was.
+    fn extend(&mut self, path: &mut Vec<Arc<Certificate>>) -> Result<Arc<Certificate>, TrustError> {
+        let Some(subject) = path.last().map(Arc::clone) else { return Err(TrustError::PathTooLong) };
+        let loaded = self.store.issuers_of(&subject);
+        let mut untrusted: Vec<Arc<Certificate>> = Vec::new();
+        for issuer in self.presented {
+            if subject.may_be_issued_by(issuer) && !loaded.contains(issuer) && !untrusted.contains(issuer) {
+                untrusted.push(Arc::clone(issuer));
+            }
+        }
+        let mut failure = None;
+        let candidates = loaded.into_iter().map(|issuer| (issuer, true));
+        for (issuer, trusted) in candidates.chain(untrusted.into_iter().map(|issuer| (issuer, false))) {
+            if path.contains(&issuer) && !(trusted && issuer.is_self_issued()) {
+                continue;
+            }
+            match self.issued(&subject, &issuer) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) => return Err(error),
+            }
+            match self.step(path, &issuer, trusted) {
+                Ok(root) => return Ok(root),
+                Err(error @ TrustError::TooManySignatures) => return Err(error),
+                // The first failure is that of the most trusted candidate.
+                Err(error) => drop(failure.get_or_insert(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            log!(CFG, 1, "no issuer certificate found for \"{}\"", subject.subject());
+            log!(CFG, 1, "  issuer is \"{}\"", subject.issuer());
+            TrustError::NoIssuer(subject.subject().clone())
+        }))
+    }
+
+    /// Whether `issuer` has issued `subject`.
+    fn issued(&mut self, subject: &Certificate, issuer: &Certificate) -> Result<bool, TrustError> {
+        self.budget = self.budget.checked_sub(1).ok_or(TrustError::TooManySignatures)?;
+        match self.store.is_issued_by(subject, issuer) {
+            Ok(()) => Ok(true),
+            Err(
+                IssueError::Unrelated | IssueError::NotCa | IssueError::UnsupportedSignature | IssueError::BadSignature,
+            ) => Ok(false),
+        }
+    }
+
+    /// Goes on from the path's last certificate to its issuer.
+    fn step(
+        &mut self,
+        path: &mut Vec<Arc<Certificate>>,
+        issuer: &Arc<Certificate>,
+        trusted: bool,
+    ) -> Result<Arc<Certificate>, TrustError> {
+        self.check(issuer)?;
+        // RFC 5280 §4.2.1.9: certificates between the issuer and the end entity, self-issued ones not counted.
+        let below = path.iter().skip(1).filter(|ca| !ca.is_self_issued()).count();
+        if let Some(allowed) = issuer.path_len().filter(|allowed| below > usize::from(*allowed)) {
+            return Err(TrustError::PathLen { is: below, allowed });
+        }
+        let is_root = issuer.is_self_issued() && self.issued(issuer, issuer)?;
+        match (trusted, is_root) {
+            (true, true) => {
+                log!(CFG, 1, "  using trusted ca certificate \"{}\"", issuer.subject());
+                return Ok(Arc::clone(issuer));
+            }
+            (false, true) => return Err(TrustError::UntrustedRoot(issuer.subject().clone())),
+            (true, false) => {
+                log!(CFG, 1, "  using trusted intermediate ca certificate \"{}\"", issuer.subject());
+            }
+            (false, false) => log!(CFG, 1, "  using untrusted intermediate certificate \"{}\"", issuer.subject()),
+        }
+        if path.len() > MAX_PATH_LEN {
+            return Err(TrustError::PathTooLong);
+        }
+        path.push(Arc::clone(issuer));
+        let root = self.extend(path);
+        if root.is_err() {
+            path.pop();
+        }
+        root
+    }
+}
