@@ -68,6 +68,12 @@ pub trait Handler: Send + Sync + 'static {
     /// [`Responder::unknown`].
     fn handle(&self, request: Request, responder: Responder);
 
+    /// Learns that the first client subscribed to an event, or that the last subscription ended. Called before the client
+    /// is answered, so that a source of events can be turned on in time; never with a lock held.
+    fn interest(&self, event: &'static str, wanted: bool) {
+        let _ = (event, wanted);
+    }
+
     /// Learns of something worth a log line. Called from several threads, never with a lock held.
     fn notice(&self, notice: Notice) {
         let _ = notice;

@@ -104,8 +104,8 @@ impl Shared {
     pub(super) fn remove(&self, connection: &Connection) {
         self.clients.lock().remove(&connection.id);
         let (subscriptions, listing) = connection.close();
-        for (total, count) in self.subscribers.iter().zip(subscriptions) {
-            total.fetch_sub(usize::try_from(count).unwrap_or(0), Ordering::Relaxed);
+        for (event, count) in subscriptions.into_iter().enumerate() {
+            self.unsubscribed(event, usize::try_from(count).unwrap_or(0));
         }
         drop(listing);
         self.handler.notice(Notice::Disconnected(connection.id));
@@ -113,17 +113,24 @@ impl Shared {
 
     pub(super) fn subscribe(&self, connection: &Connection, event: usize) {
         connection.subscribe(event);
-        if let Some(total) = self.subscribers.get(event) {
-            total.fetch_add(1, Ordering::Relaxed);
+        let before = self.subscribers.get(event).map(|total| total.fetch_add(1, Ordering::Relaxed));
+        if let (Some(0), Some(name)) = (before, self.events.get(event)) {
+            self.handler.interest(name, true);
         }
     }
 
     pub(super) fn unsubscribe(&self, connection: &Connection, event: usize) -> bool {
         let subscribed = connection.unsubscribe(event);
-        if let (true, Some(total)) = (subscribed, self.subscribers.get(event)) {
-            total.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.unsubscribed(event, usize::from(subscribed));
         subscribed
+    }
+
+    /// Counts ended subscriptions off. Only the I/O thread counts, so no change of interest overtakes another.
+    fn unsubscribed(&self, event: usize, count: usize) {
+        let before = self.subscribers.get(event).map(|total| total.fetch_sub(count, Ordering::Relaxed));
+        if let (true, Some(name)) = (count > 0 && before == Some(count), self.events.get(event)) {
+            self.handler.interest(name, false);
+        }
     }
 
     fn has_subscribers(&self, event: usize) -> bool {

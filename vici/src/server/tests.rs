@@ -17,6 +17,7 @@ use crate::packet::{Packet, request_frame};
 struct Toy {
     waiting: Mutex<Vec<Responder>>,
     listed: Arc<AtomicUsize>,
+    interest: Mutex<Vec<(&'static str, bool)>>,
     notices: Mutex<Vec<String>>,
 }
 
@@ -52,6 +53,10 @@ impl Handler for Toy {
             "panic" => panic!("on request"),
             _ => responder.unknown(),
         }
+    }
+
+    fn interest(&self, event: &'static str, wanted: bool) {
+        self.interest.lock().push((event, wanted));
     }
 
     fn notice(&self, notice: Notice) {
@@ -221,6 +226,9 @@ fn subscriptions_are_counted() {
     client.subscribe("log").unwrap();
     drop(client);
     eventually("subscription ends with the connection", || !events.is_wanted("log"));
+    eventually("interest is reported", || fixture.toy.interest.lock().len() == 4);
+    let changes = [("log", true), ("log", false), ("log", true), ("log", false)];
+    assert_eq!(*fixture.toy.interest.lock(), changes);
 }
 
 #[test]
