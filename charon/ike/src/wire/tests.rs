@@ -370,7 +370,7 @@ fn id() -> impl Strategy<Value = Id> {
 }
 
 fn payload() -> impl Strategy<Value = Payload> {
-    let attribute = (200_u16..0x7fff, small(30)).prop_map(|(kind, value)| CpAttribute { kind: kind.into(), value });
+    let attribute = (200_u16..20_000, small(30)).prop_map(|(kind, value)| CpAttribute { kind: kind.into(), value });
     let cp = (any::<u8>(), prop::collection::vec(attribute, 0..6))
         .prop_map(|(kind, attributes)| Cp { kind: kind.into(), attributes });
     let eap = bytes(50).prop_map(|data| {
