@@ -50,6 +50,9 @@ pub enum OutboundDrop {
         /// Whether to ask for it.
         ask: bool,
     },
+    /// It is an IKE or ESP packet to the peer of the very tunnel it was routed into.
+    #[error("packet belongs to the tunnel itself")]
+    Loop,
     /// The SA could not take it.
     #[error("ESP encapsulation failed: {0}")]
     Encap(#[from] EncapError),
@@ -113,6 +116,9 @@ impl Plane {
         let no_sa = || OutboundDrop::NoSa { reqid: bundle.reqid(), flow, ask: bundle.acquire(now) };
         let sa = bundle.current().ok_or_else(no_sa)?;
         let path = sa.path();
+        if carries(&path, &flow) {
+            return Err(OutboundDrop::Loop);
+        }
         let sealed = match sa.encap(buf, packet, &header, now, rng) {
             Err(EncapError::Expired) => {
                 bundle.reelect();
@@ -139,6 +145,18 @@ impl Plane {
         let expired = decapsulated.expiry.map(|expiry| Expired { key: SaKey::Inbound(spi), reqid: sa.reqid(), expiry });
         Ok(Delivery { spi, decapsulated, expired })
     }
+}
+
+/// Whether a packet looks like one that goes along `path`: protecting it would produce the next such packet, for ever.
+fn carries(path: &Path, flow: &Flow) -> bool {
+    const UDP: u8 = 17;
+    const ESP: u8 = 50;
+    let own = if path.udp {
+        flow.protocol == UDP && flow.ports == Some((path.local.port(), path.remote.port()))
+    } else {
+        flow.protocol == ESP
+    };
+    own && flow.destination == path.remote.ip() && flow.source == path.local.ip()
 }
 
 #[cfg(test)]
@@ -208,6 +226,19 @@ mod tests {
         assert!(asked(send(&plane, &packet())));
         assert!(!asked(send(&plane, &packet())), "asked a moment ago");
         assert!(matches!(send(&plane, &[0x45, 0]), Err(OutboundDrop::Ip(_))));
+    }
+
+    #[test]
+    fn the_tunnel_does_not_swallow_its_own_packets() {
+        let plane = Plane::default();
+        let all = TrafficSelector::parse("0.0.0.0/0").unwrap();
+        let action = Action::Protect(plane.sad.bundle(reqid(1)));
+        plane.spd.insert(Policy { local: all, remote: all, action, class: Class::Default, priority: None });
+        plane.sad.insert_outbound(Outbound::new(outbound(1, 0x1001)), NOW).unwrap();
+        let own = udp4([192, 0, 2, 1], [192, 0, 2, 2], (4500, 4500), 100);
+        assert_eq!(send(&plane, &own).map(|(esp, _)| esp), Err(OutboundDrop::Loop));
+        let other = udp4([192, 0, 2, 1], [192, 0, 2, 2], (4501, 4500), 100);
+        assert!(send(&plane, &other).is_ok());
     }
 
     #[test]

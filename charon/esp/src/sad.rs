@@ -3,6 +3,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -269,6 +270,13 @@ impl Sad {
         self.control.lock().outbound.get(&key).cloned()
     }
 
+    /// The outbound SA with this SPI whose packets go to `address` now, whatever its key says. Compares every outbound SA.
+    pub fn find_outbound(&self, spi: Spi, address: IpAddr) -> Option<SaKey> {
+        let control = self.control.lock();
+        let found = control.outbound.values().find(|sa| sa.spi() == spi && sa.path().remote.ip() == address);
+        found.map(|sa| sa.key())
+    }
+
     /// The SAs of a reqid, for a policy to hold. There need not be one yet.
     pub fn bundle(&self, reqid: Reqid) -> Arc<Bundle> {
         self.control.lock().bundle(reqid)
@@ -328,8 +336,6 @@ impl Sad {
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use strongswan::crypto::SystemRng;
 
     use super::*;
@@ -414,6 +420,8 @@ mod tests {
         let path = Path { remote: "192.0.2.77:4501".parse().unwrap(), ..outbound(1, 256).path };
         assert!(sad.set_path(key, path));
         assert_eq!(sad.bundle(reqid(1)).current().unwrap().path(), path);
+        assert_eq!(sad.find_outbound(spi(0x1001), path.remote.ip()), Some(key));
+        assert_eq!(sad.find_outbound(spi(0x1001), peer()), None);
         assert!(sad.remove(key));
         assert!(!sad.set_path(key, path));
     }

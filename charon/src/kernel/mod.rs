@@ -1,11 +1,13 @@
 //! The data planes of the daemon, behind [`ike::kernel::Kernel`]: what an IKE_SA asks for is done at once in the calling
 //! thread; what happens by itself is reported as a [`KernelEvent`].
 //!
-//! - `userspace`: our own ESP over a TUN device, for machines whose kernel has no ESP or gives us no rights to it.
+//! - [`userspace`]: our own ESP over a TUN device, for machines whose kernel has no ESP or gives us no rights to it.
 //! - [`fake`]: keeps books and moves nothing, for load tests.
-//! - `netlink`: routes, rules and addresses of the kernel, which every data plane needs.
+//! - [`netlink`]: routes, rules and addresses of the kernel, which every data plane needs.
 
 pub mod fake;
+pub mod netlink;
+pub mod userspace;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -52,11 +54,3 @@ pub enum KernelEvent {
 
 /// Takes events. Called from the data plane's threads, without locks held: it queues a job and returns.
 pub type EventSink = Arc<dyn Fn(KernelEvent) + Send + Sync>;
-
-/// Takes the ESP packets that the IKE sockets receive. Called by the receiver for each datagram on a port for NAT
-/// traversal that does not begin with a non-ESP marker and is no keepalive.
-pub trait EspReceiver: Send + Sync {
-    /// Processes one packet in place. `remote` sent it to `local`; `traffic_class` is DSCP and ECN of its IP header, where
-    /// the socket tells.
-    fn udp(&self, local: SocketAddr, remote: SocketAddr, traffic_class: Option<u8>, packet: &mut [u8]);
-}

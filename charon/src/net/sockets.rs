@@ -115,6 +115,14 @@ impl Sockets {
         self.sockets.iter().find(|socket| socket.nat_t == nat_t).map(|socket| socket.port)
     }
 
+    /// Further handles of the sockets for NAT traversal, for a data plane to send ESP through.
+    ///
+    /// # Errors
+    /// If there is no file descriptor left.
+    pub fn nat_t_handles(&self) -> io::Result<Vec<UdpSocket>> {
+        self.sockets.iter().filter(|socket| socket.nat_t).map(|socket| socket.socket.try_clone()).collect()
+    }
+
     /// The sockets, to receive from.
     pub(crate) fn all(&self) -> &[IkeSocket] {
         &self.sockets

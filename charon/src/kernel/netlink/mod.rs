@@ -1,0 +1,7 @@
+//! The kernel over netlink: routes, rules and addresses (rtnetlink(7)).
+
+mod route;
+mod socket;
+
+pub use route::{LocalAddress, Network, Nexthop, Prefix, Route, RouteKind, Rule};
+pub use socket::NetlinkError;

@@ -1,0 +1,180 @@
+//! The arguments of [`Kernel`](ike::kernel::Kernel) in the terms of crate `esp`.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use esp::ecn::Copying;
+use esp::ids::{Reqid, Spi};
+use esp::inbound::InboundParams;
+use esp::lifetime::{Lifetime, Limit};
+use esp::outbound::{OutboundParams, Path};
+use esp::plane::Plane;
+use esp::selector::Selectors;
+use esp::spd::{Action, Class, Policy};
+use ike::config::{CopyDscp, Mode, TfcPadding};
+use ike::kernel::{
+    Encap, Features, KernelError, PolicyAction, PolicyClass, PolicyParams, SaLifetimes, SaLimit, SaParams,
+};
+use strongswan::crypto::{Cipher, Protocol};
+use strongswan::log;
+use strongswan::selectors::TrafficSelector;
+
+use super::tun::MTU;
+
+pub(super) fn spi(spi: ike::ids::Spi) -> Option<Spi> {
+    Spi::new(spi.get())
+}
+
+pub(super) fn reqid(reqid: ike::ids::Reqid) -> Option<Reqid> {
+    NonZeroU32::new(reqid.get()).map(Reqid)
+}
+
+/// What is wrong with an SA for this data plane, if anything is.
+pub(super) fn unsupported(sa: &SaParams<'_>, features: Features) -> Option<&'static str> {
+    let udp_only = features.contains(Features::REQUIRE_UDP_ENCAPSULATION);
+    match sa {
+        sa if sa.id.protocol != Protocol::Esp || sa.keys.encryption.is_none() => {
+            Some("IPsec SA: protocol not supported")
+        }
+        sa if sa.mode != Mode::Tunnel => Some("unsupported mode, only tunnel mode is"),
+        sa if sa.encap.is_none() && udp_only => Some("only UDP encapsulation is supported"),
+        sa if !sa.id.mark.is_none() || !sa.set_mark.is_none() => Some("marks are not supported"),
+        sa if !sa.id.if_id.is_none() => Some("XFRM interfaces are not supported"),
+        _ => None,
+    }
+}
+
+/// What is wrong with policies for this data plane, if anything is.
+pub(super) fn unsupported_policy(policies: &PolicyParams<'_>) -> Option<&'static str> {
+    match policies {
+        p if p.action == PolicyAction::Pass => Some("bypass policies are not supported"),
+        p if p.action == PolicyAction::Ipsec && p.mode != Mode::Tunnel => Some("unsupported mode, only tunnel mode is"),
+        p if p.action == PolicyAction::Ipsec && p.reqid.is_none() => Some("a policy needs a reqid"),
+        p if !p.mark.is_none() => Some("marks are not supported"),
+        p if !p.if_id.is_none() => Some("XFRM interfaces are not supported"),
+        p if p.interface.is_some() => Some("policies for one interface are not supported"),
+        _ => None,
+    }
+}
+
+/// The path between two outer addresses as one of our SAs sees it.
+pub(super) fn path(src: IpAddr, dst: IpAddr, encap: Option<Encap>, inbound: bool) -> Path {
+    let (sport, dport) = encap.map_or((0, 0), |encap| (encap.sport, encap.dport));
+    let (source, destination) = (SocketAddr::new(src, sport), SocketAddr::new(dst, dport));
+    let (local, remote) = if inbound { (destination, source) } else { (source, destination) };
+    Path { local, remote, udp: encap.is_some() }
+}
+
+pub(super) fn inbound(sa: &SaParams<'_>) -> Result<InboundParams, KernelError> {
+    let (remote, local) = (sa.src_ts.iter().copied().collect(), sa.dst_ts.iter().copied().collect());
+    Ok(InboundParams {
+        spi: spi(sa.id.spi).ok_or(KernelError::NotSupported)?,
+        reqid: reqid(sa.reqid).ok_or(KernelError::NotSupported)?,
+        cipher: cipher(sa)?,
+        esn: sa.keys.esn,
+        replay_window: sa.replay_window,
+        selectors: Selectors { local, remote },
+        path: path(sa.id.src, sa.id.dst, sa.encap, true),
+        copying: copying(sa),
+        lifetime: lifetime(&sa.lifetimes),
+    })
+}
+
+pub(super) fn outbound(sa: &SaParams<'_>) -> Result<OutboundParams, KernelError> {
+    Ok(OutboundParams {
+        spi: spi(sa.id.spi).ok_or(KernelError::NotSupported)?,
+        reqid: reqid(sa.reqid).ok_or(KernelError::NotSupported)?,
+        cipher: cipher(sa)?,
+        esn: sa.keys.esn,
+        path: path(sa.id.src, sa.id.dst, sa.encap, false),
+        copying: copying(sa),
+        tfc: match sa.tfc {
+            TfcPadding::None => 0,
+            TfcPadding::Size(size) => u16::try_from(size).unwrap_or(MTU).min(MTU),
+            TfcPadding::Mtu => MTU,
+        },
+        lifetime: lifetime(&sa.lifetimes),
+    })
+}
+
+fn cipher(sa: &SaParams<'_>) -> Result<Cipher, KernelError> {
+    let keys = &sa.keys;
+    let encryption = keys.encryption.ok_or(KernelError::NotSupported)?;
+    let (key, integrity_key) = (keys.encryption_key.as_bytes(), keys.integrity_key.as_bytes());
+    Cipher::new(encryption, keys.integrity, key, integrity_key).map_err(|error| {
+        log!(KNL, 1, "failed to create ESP context: {error}");
+        KernelError::NotSupported
+    })
+}
+
+fn copying(sa: &SaParams<'_>) -> Copying {
+    let dscp = sa.copying.dscp;
+    Copying {
+        dscp_out: matches!(dscp, CopyDscp::Out | CopyDscp::Yes),
+        dscp_in: matches!(dscp, CopyDscp::In | CopyDscp::Yes),
+        ecn: sa.copying.ecn,
+    }
+}
+
+fn lifetime(lifetimes: &SaLifetimes) -> Lifetime {
+    let limit = |limit: SaLimit| Limit {
+        soft: (limit.soft != 0).then_some(limit.soft),
+        hard: (limit.hard != 0).then_some(limit.hard),
+    };
+    let time = limit(lifetimes.time);
+    Lifetime {
+        time: Limit { soft: time.soft.map(Duration::from_secs), hard: time.hard.map(Duration::from_secs) },
+        bytes: limit(lifetimes.bytes),
+        packets: limit(lifetimes.packets),
+    }
+}
+
+/// The pairs of selectors that make a policy each.
+pub(super) fn pairs<'a>(
+    policies: &'a PolicyParams<'_>,
+) -> impl Iterator<Item = (&'a TrafficSelector, &'a TrafficSelector)> {
+    policies.local_ts.iter().flat_map(move |local| {
+        let fits = move |remote: &&TrafficSelector| {
+            let (a, b) = (local.protocol(), remote.protocol());
+            remote.family() == local.family() && (a == 0 || b == 0 || a == b)
+        };
+        policies.remote_ts.iter().filter(fits).map(move |remote| (local, remote))
+    })
+}
+
+/// The policy for one pair of selectors.
+pub(super) fn policy(
+    plane: &Plane,
+    policies: &PolicyParams<'_>,
+    local: &TrafficSelector,
+    remote: &TrafficSelector,
+) -> Option<Policy> {
+    let action = match policies.action {
+        PolicyAction::Ipsec => Action::Protect(plane.sad.bundle(reqid(policies.reqid?)?)),
+        PolicyAction::Drop => Action::Discard,
+        PolicyAction::Pass => return None,
+    };
+    Some(Policy {
+        local: *local,
+        remote: *remote,
+        action,
+        class: match policies.class {
+            PolicyClass::Pass => Class::Pass,
+            PolicyClass::Default => Class::Default,
+            PolicyClass::Routed => Class::Routed,
+            PolicyClass::Fallback => Class::Fallback,
+        },
+        priority: (policies.priority != 0).then_some(policies.priority),
+    })
+}
+
+/// The SA of an event, as IKE names it: SPI, and where its packets go.
+pub(super) fn expired(plane: &Plane, key: esp::ids::SaKey) -> Option<(ike::ids::Spi, IpAddr)> {
+    match key {
+        esp::ids::SaKey::Inbound(spi) => {
+            Some((ike::ids::Spi::new(spi.get())?, plane.sad.inbound(spi)?.path().local.ip()))
+        }
+        esp::ids::SaKey::Outbound(spi, destination) => Some((ike::ids::Spi::new(spi.get())?, destination)),
+    }
+}

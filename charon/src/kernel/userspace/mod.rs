@@ -1,0 +1,290 @@
+//! The userspace data plane: crate `esp` between a TUN device and the sockets.
+//!
+//! ```text
+//!   applications            ┌───────────── Plane (crate esp) ─────────────┐
+//!       │ route             │   SPD ── Bundle ── Outbound SA              │   UDP 4500, raw ESP
+//!       ▼                   │                                            │
+//!    TUN device ──read────▶ │ ─────────────── encap ──────────────────▶  │ ──────▶ EspSender
+//!    TUN device ◀─write──── │ ◀────────────── decap ───────────────────  │ ◀────── receiver, raw socket
+//!       │                   │   SAD ── Inbound SA (selectors enforced)    │
+//!       ▼                   └────────────────────────────────────────────┘
+//! ```
+//!
+//! One thread reads the device and sends; ESP in UDP is decrypted on the receiver's thread, raw ESP on one of its own; a
+//! last one waits for lifetimes to end. Packets pass through without a queue in between, in batches: what one read of
+//! the device returns is encrypted and handed to the socket with one system call where the kernel can segment.
+
+mod convert;
+mod inbound;
+mod outbound;
+mod routes;
+mod sender;
+mod settings;
+mod timer;
+mod tun;
+
+pub use settings::UserspaceSettings;
+
+use std::io::{self, PipeReader, PipeWriter};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use esp::ids::SaKey;
+use esp::inbound::Inbound;
+use esp::outbound::Outbound;
+use esp::plane::Plane;
+use ike::ids::Spi;
+use ike::kernel::{Direction, Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
+use strongswan::crypto::{Protocol, SystemRng};
+use strongswan::log;
+use strongswan::processing::monotonic;
+use strongswan::selectors::TrafficSelector;
+use strongswan::sync::Mutex;
+
+use super::netlink::{NetlinkError, Network};
+use super::{EventSink, KernelEvent};
+use crate::net::EspSink;
+use routes::{Routes, Routing};
+use sender::EspSender;
+use timer::Timer;
+use tun::Tun;
+
+/// Why the data plane could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum UserspaceError {
+    /// No TUN device.
+    #[error("failed to create TUN device: {0}")]
+    Tun(#[source] io::Error),
+    /// No netlink socket.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// No thread or file descriptor left.
+    #[error("unable to start the data plane: {0}")]
+    Start(#[source] io::Error),
+}
+
+/// The data plane of a daemon. Dropping it removes device, routes and rules.
+pub struct Userspace {
+    /// Dropped before the device, which they lead to.
+    routes: Option<Routes>,
+    shared: Arc<Shared>,
+    settings: UserspaceSettings,
+    /// Dropped to end the threads.
+    stop: Mutex<Option<PipeWriter>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the threads need.
+struct Shared {
+    plane: Plane,
+    tun: Tun,
+    sender: EspSender,
+    timer: Timer,
+    events: EventSink,
+}
+
+impl Userspace {
+    /// Creates device, rules and threads. `sockets` are clones of the IKE sockets for NAT traversal.
+    ///
+    /// # Errors
+    /// If the device or the rest cannot be had; nothing is left behind then.
+    pub fn start(
+        settings: UserspaceSettings,
+        sockets: Vec<UdpSocket>,
+        events: EventSink,
+    ) -> Result<Self, UserspaceError> {
+        let tun = Tun::open().map_err(UserspaceError::Tun)?;
+        log!(KNL, 1, "created TUN device: {}", tun.name());
+        let (sender, marked) = EspSender::new(sockets, settings.raw_esp, settings.fwmark.0);
+        let routes = if settings.install_routes {
+            let routing = Routing {
+                table: settings.routing_table,
+                priority: settings.routing_table_prio,
+                mark: marked.then_some(settings.fwmark),
+                tun: tun.index(),
+                allow_peer_ts: settings.allow_peer_ts,
+            };
+            Some(Routes::new(Network::open()?, routing))
+        } else {
+            None
+        };
+        let shared = Arc::new(Shared { plane: Plane::default(), tun, sender, timer: Timer::default(), events });
+        let (stop, writer) = io::pipe().map_err(UserspaceError::Start)?;
+        let userspace =
+            Self { shared, routes, settings, stop: Mutex::new(Some(writer)), threads: Mutex::new(Vec::new()) };
+        userspace.spawn_all(&stop).map_err(UserspaceError::Start)?;
+        Ok(userspace)
+    }
+
+    fn spawn_all(&self, stop: &PipeReader) -> io::Result<()> {
+        let outbound = stop.try_clone()?;
+        self.spawn("esp-out", move |shared| outbound::run(shared, &outbound))?;
+        self.spawn("esp-timer", timer::run)?;
+        if !self.shared.sender.raw().is_empty() {
+            let inbound = stop.try_clone()?;
+            self.spawn("esp-in", move |shared| inbound::run(shared, &inbound))?;
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce(&Shared) + Send + 'static) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?;
+        self.threads.lock().push(thread);
+        Ok(())
+    }
+
+    /// Name of the TUN device.
+    pub fn device(&self) -> &str {
+        self.shared.tun.name()
+    }
+
+    /// Which SA an IKE_SA means. The peer's address may have changed since it was installed.
+    fn key(&self, id: &SaId) -> Option<SaKey> {
+        let spi = convert::spi(id.spi)?;
+        let sad = &self.shared.plane.sad;
+        let exact = SaKey::Outbound(spi, id.dst);
+        if sad.outbound(exact).is_some() {
+            return Some(exact);
+        }
+        match sad.inbound(spi) {
+            Some(sa) if sa.path().local.ip() == id.dst => Some(SaKey::Inbound(spi)),
+            Some(_) | None => sad.find_outbound(spi, id.dst).or(Some(SaKey::Inbound(spi))),
+        }
+    }
+
+    /// Installs routes for one pair of selectors.
+    fn route(&self, local: &TrafficSelector, remote: &TrafficSelector, peer: IpAddr) -> Result<(), KernelError> {
+        let Some(routes) = &self.routes else { return Ok(()) };
+        routes.add(local, remote, peer).map_err(|error| {
+            log!(KNL, 1, "can't install route for {local} === {remote} out, {error}");
+            KernelError::Failed(error.to_string())
+        })
+    }
+
+    fn remove_policies(&self, params: &PolicyParams<'_>, pairs: usize) -> Result<(), KernelError> {
+        let plane = &self.shared.plane;
+        let mut result = Ok(());
+        for (local, remote) in convert::pairs(params).take(pairs) {
+            match convert::policy(plane, params, local, remote) {
+                Some(policy) if plane.spd.remove(&policy) => {}
+                _ => {
+                    result = Err(KernelError::NotFound);
+                    continue;
+                }
+            }
+            if let Some(routes) = &self.routes {
+                routes.remove(remote, params.remote);
+            }
+        }
+        if let Some(reqid) = params.reqid.and_then(convert::reqid) {
+            plane.sad.prune(reqid);
+        }
+        result
+    }
+}
+
+impl Kernel for Userspace {
+    fn features(&self) -> Features {
+        let features = Features::ESP_V3_TFC | Features::SA_USE_TIME;
+        if self.shared.sender.raw().is_empty() { features | Features::REQUIRE_UDP_ENCAPSULATION } else { features }
+    }
+
+    fn allocate_spi(&self, _protocol: Protocol, _src: IpAddr, _dst: IpAddr) -> Result<Spi, KernelError> {
+        let spi = self.shared.plane.sad.reserve_spi(self.settings.spis.clone(), &mut SystemRng);
+        spi.and_then(|spi| Spi::new(spi.get())).ok_or_else(|| {
+            log!(KNL, 1, "unable to get SPI");
+            KernelError::Failed("no SPI left".to_owned())
+        })
+    }
+
+    fn add_sa(&self, sa: &SaParams<'_>) -> Result<(), KernelError> {
+        if let Some(problem) = convert::unsupported(sa, self.features()) {
+            log!(KNL, 1, "failed to add SAD entry: {problem}");
+            return Err(KernelError::NotSupported);
+        }
+        let sad = &self.shared.plane.sad;
+        let now = monotonic();
+        let installed = match sa.direction {
+            Direction::In => sad.insert_inbound(Inbound::new(convert::inbound(sa)?), now),
+            Direction::Out => sad.insert_outbound(Outbound::new(convert::outbound(sa)?), now),
+        };
+        installed.map_err(|_| KernelError::Exists)?;
+        self.shared.timer.wake();
+        Ok(())
+    }
+
+    fn update_sa(&self, update: &SaUpdate) -> Result<(), KernelError> {
+        let key = self.key(&update.id).ok_or(KernelError::NotFound)?;
+        if update.encap.is_none() && self.shared.sender.raw().is_empty() {
+            return Err(KernelError::NotSupported);
+        }
+        let inbound = matches!(key, SaKey::Inbound(_));
+        let path = convert::path(update.src, update.dst, update.encap, inbound);
+        if self.shared.plane.sad.set_path(key, path) { Ok(()) } else { Err(KernelError::NotFound) }
+    }
+
+    fn query_sa(&self, id: &SaId) -> Result<SaUsage, KernelError> {
+        let usage = self.key(id).and_then(|key| self.shared.plane.sad.usage(key)).ok_or(KernelError::NotFound)?;
+        let idle = usage.last.map(|last| monotonic().saturating_since(last));
+        Ok(SaUsage { bytes: usage.bytes, packets: usage.packets, idle })
+    }
+
+    fn delete_sa(&self, id: &SaId) -> Result<(), KernelError> {
+        let key = self.key(id).ok_or(KernelError::NotFound)?;
+        if self.shared.plane.sad.remove(key) { Ok(()) } else { Err(KernelError::NotFound) }
+    }
+
+    fn add_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError> {
+        if let Some(problem) = convert::unsupported_policy(policies) {
+            log!(KNL, 1, "failed to add policy: {problem}");
+            return Err(KernelError::NotSupported);
+        }
+        if policies.direction == Direction::In {
+            // Every inbound SA enforces its own selectors.
+            return Ok(());
+        }
+        let plane = &self.shared.plane;
+        for (index, (local, remote)) in convert::pairs(policies).enumerate() {
+            let policy = convert::policy(plane, policies, local, remote).ok_or(KernelError::NotSupported)?;
+            if let Err(error) = self.route(local, remote, policies.remote) {
+                let _ = self.remove_policies(policies, index);
+                return Err(error);
+            }
+            plane.spd.insert(policy);
+        }
+        Ok(())
+    }
+
+    fn delete_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError> {
+        match policies.direction {
+            Direction::In => Ok(()),
+            Direction::Out => self.remove_policies(policies, usize::MAX),
+        }
+    }
+}
+
+impl EspSink for Userspace {
+    fn receive_esp(&self, _local: SocketAddr, remote: SocketAddr, packet: &mut [u8]) {
+        self.shared.receive(remote, None, packet);
+    }
+}
+
+impl Shared {
+    fn report(&self, event: KernelEvent) {
+        (self.events)(event);
+    }
+}
+
+impl Drop for Userspace {
+    fn drop(&mut self) {
+        drop(self.stop.lock().take());
+        self.shared.timer.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                log!(KNL, 1, "a thread of the data plane has panicked");
+            }
+        }
+    }
+}
