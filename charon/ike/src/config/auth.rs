@@ -1,41 +1,10 @@
 //! `local*` and `remote*` sections: one authentication round of one side.
 
+use std::sync::Arc;
+
+pub use strongswan::credentials::{AuthClass, EapMethod, KeyConstraints};
+use strongswan::credentials::{Certificate, PublicKey};
 use strongswan::identity::Identity;
-
-/// How a side authenticates itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum AuthClass {
-    /// `auth` is unset: public key as signer, public key or pre-shared key as verifier.
-    #[default]
-    Any,
-    /// `pubkey`, `rsa`, `ecdsa`, `ike:…`
-    Pubkey,
-    /// `psk`
-    Psk,
-    /// `eap…` (IKEv2)
-    Eap(EapMethod),
-    /// `xauth…` (IKEv1), with the name of the back end.
-    Xauth(Option<String>),
-}
-
-/// Which EAP method is required.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EapMethod {
-    /// No constraint.
-    #[default]
-    Any,
-    /// A type, of a vendor unless that is 0.
-    Type {
-        /// EAP method type, or the vendor's type.
-        kind: u32,
-        /// Private enterprise number, 0 for IETF types.
-        vendor: u32,
-    },
-    /// `dynamic`: what the peer asks for.
-    Dynamic,
-    /// `radius`: what the RADIUS server does.
-    Radius,
-}
 
 /// `revocation`: how much has to be known about the status of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +25,14 @@ pub struct AuthRound {
     pub round: u32,
     /// How to authenticate.
     pub class: AuthClass,
+    /// What keys and signatures must be like, from the rest of `auth`.
+    pub constraints: KeyConstraints,
+    /// Certificates: on the local side those to choose from, on the remote side those one of which the peer must have.
+    pub certs: Vec<Arc<Certificate>>,
+    /// CA certificates, one of which must be in the peer's chain.
+    pub cacerts: Vec<Arc<Certificate>>,
+    /// Raw public keys, bound to `id` if that is set.
+    pub pubkeys: Vec<PublicKey>,
     /// IKE identity.
     pub id: Option<Identity>,
     /// EAP identity; on the remote side its presence triggers an EAP-Identity request.

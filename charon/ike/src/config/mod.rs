@@ -12,7 +12,7 @@ mod lifetimes;
 mod mark;
 mod peer;
 
-pub use auth::{AuthClass, AuthRound, EapMethod, Revocation};
+pub use auth::{AuthClass, AuthRound, EapMethod, KeyConstraints, Revocation};
 pub use child::{Action, ChildConfig, CopyDscp, HwOffload, LabelMode, Mode, PerCpuSas, TfcPadding, UnknownWord};
 pub use ike::{Childless, Fragmentation, IkeConfig, IkeVersion, Ocsp};
 pub use lifetimes::{IkeLifetimes, Lifetimes, Limit};
