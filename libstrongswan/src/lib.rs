@@ -14,3 +14,6 @@ mod registry;
 pub mod selectors;
 pub mod settings;
 pub mod sync;
+
+/// The version of strongSwan whose configuration, control protocol and behaviour this is.
+pub const VERSION: &str = "6.0.6";

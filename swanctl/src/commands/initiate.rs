@@ -1,0 +1,80 @@
+//! `--initiate`: sets up a connection, showing what happens.
+
+use serde_json::json;
+use vici::Message;
+
+use crate::command::{Command, Failure, Given};
+use crate::dump;
+use crate::fields::needed;
+use crate::getopt::Flag;
+use crate::output::{Format, Output};
+use crate::session::{Session, dump_to};
+
+pub(crate) const COMMAND: Command = Command {
+    name: "initiate",
+    short: 'i',
+    description: "initiate a connection",
+    usage: &[
+        "--child <name>|--ike <name> [--child <name> --ike <name>]",
+        "[--timeout <s>] [--loglevel <level>] [--raw|--pretty|--json]",
+    ],
+    flags: &[
+        Flag::value("child", 'c', "initiate this CHILD_SA configuration"),
+        Flag::value("ike", 'i', "initiate this IKE_SA, or the connection that has the child"),
+        Flag::value("timeout", 't', "seconds to wait at most"),
+        Flag::value("loglevel", 'l', "level of the messages to show, default 1"),
+    ],
+    run,
+};
+
+fn run(session: &mut Session, given: &Given) -> Result<(), Failure> {
+    let mut request = Message::new();
+    request.push_some("child", given.value('c')).push_some("ike", given.value('i'));
+    push_control(&mut request, given);
+    control(session, "initiate", &request)
+}
+
+/// Timeout and log level, as `initiate` and `terminate` have them.
+pub(super) fn push_control(request: &mut Message, given: &Given) {
+    let milliseconds = given.number('t').map(|seconds| seconds.saturating_mul(1000));
+    request.push_some("timeout", milliseconds.filter(|timeout| *timeout != 0));
+    request.push("loglevel", given.number('l').unwrap_or(1));
+}
+
+/// Runs a command that reports its progress, and says how it ended.
+pub(super) fn control(session: &mut Session, command: &str, request: &Message) -> Result<(), Failure> {
+    let mut lines = Vec::new();
+    let mut answer = session.stream(command, "control-log", "log", request, |out, event| {
+        if out.format == Format::Json {
+            lines.push(dump::json(&event));
+        } else {
+            print(out, &event);
+        }
+        out.flush();
+    })?;
+    if session.out.format != Format::Json {
+        return session.conclude(command, &answer);
+    }
+    let mut object = dump::json(&answer);
+    if let Some(object) = object.as_object_mut() {
+        object.insert("log".to_owned(), json!(lines));
+    }
+    session.out.line(object);
+    session.out.format = Format::Human;
+    answer = match answer.into_result() {
+        Ok(_) => return Ok(()),
+        Err(error) => Message::failure(error.errmsg),
+    };
+    session.conclude(command, &answer)
+}
+
+fn print(out: &mut Output, event: &Message) {
+    if !dump_to(out, "log", event) {
+        out.line(format_args!("[{}] {}", needed(event, "group"), text(event)));
+    }
+}
+
+/// The message of a log event, whatever bytes it has.
+pub(super) fn text(event: &Message) -> String {
+    event.get("msg").map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
+}

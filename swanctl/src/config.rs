@@ -1,0 +1,62 @@
+//! Reads swanctl.conf, and refuses it as a whole if anything in it is wrong.
+
+use std::path::PathBuf;
+
+use strongswan::settings::options::{self, Finding, check};
+use strongswan::settings::{Notice, Settings, swanctl_dir};
+
+use crate::command::{Failure, Given, INVALID};
+use crate::session::Session;
+
+/// A swanctl.conf that is in order.
+pub(crate) struct Config {
+    pub(crate) settings: Settings,
+    /// Where the directories of credentials are.
+    pub(crate) directory: PathBuf,
+}
+
+/// The name of the file to load: `--file`, else the one in the base directory.
+fn path(given: &Given) -> PathBuf {
+    given.value('f').map_or_else(|| swanctl_dir().join("swanctl.conf"), PathBuf::from)
+}
+
+/// Loads the configuration for the top-level `sections` a command is about.
+///
+/// strongSwan takes a file that is missing or broken for an empty one and unloads everything. Here it is an error, and
+/// the daemon is left alone.
+pub(crate) fn load(session: &mut Session, given: &Given, sections: &[&str]) -> Result<Config, Failure> {
+    let path = path(given);
+    let settings = Settings::load(&path).map_err(|error| {
+        session.out.error(error);
+        Failure::Failed(format!("parsing '{}' failed", path.display()), INVALID)
+    })?;
+    for notice in settings.notices() {
+        show_notice(session, notice);
+    }
+    let (errors, warnings): (Vec<Finding>, Vec<Finding>) = check(&settings, options::swanctl_conf())
+        .into_iter()
+        .filter(|finding| concerns(finding, sections))
+        .partition(|finding| finding.error);
+    for finding in warnings.iter().chain(&errors) {
+        session.out.error(finding);
+    }
+    if !errors.is_empty() {
+        let count = errors.len();
+        let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
+        return Err(Failure::Failed(format!("{errors} in '{}', nothing was loaded", path.display()), INVALID));
+    }
+    let directory = path.parent().map(PathBuf::from).unwrap_or_default();
+    Ok(Config { settings, directory })
+}
+
+fn show_notice(session: &mut Session, notice: &Notice) {
+    if i64::from(notice.level) <= session.debug {
+        session.out.error(notice);
+    }
+}
+
+/// Whether a finding is about one of the sections, or about a section that may have been meant to be one.
+fn concerns(finding: &Finding, sections: &[&str]) -> bool {
+    let (top, below) = finding.path.split_once('.').unwrap_or((&finding.path, ""));
+    below.is_empty() || sections.contains(&top)
+}
