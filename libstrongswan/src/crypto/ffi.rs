@@ -5,6 +5,7 @@
 pub(super) mod ec;
 pub(super) mod evp_aead;
 pub(super) mod evp_cipher;
+pub(super) mod hmac;
 pub(super) mod md5;
 pub(super) mod modexp;
 

@@ -4,14 +4,13 @@
 
 mod cbc_mac;
 
-use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 pub(super) use cbc_mac::CbcMac;
 use cbc_mac::CbcMacContext;
 
 use super::CryptoError;
-use super::ffi::md5::HmacMd5;
+use super::ffi::hmac::{Digest, Hmac, HmacKey};
 
 /// Longest output: HMAC-SHA2-512.
 pub(super) const MAX_LEN: usize = 64;
@@ -43,38 +42,36 @@ impl MacAlgorithm {
 
 /// A keyed MAC.
 pub(super) enum Mac {
-    Hmac(hmac::Key),
-    HmacMd5(HmacMd5),
-    Cbc(CbcMac),
+    Hmac(HmacKey),
+    Cbc(Box<CbcMac>),
 }
 
 impl Mac {
     /// HMAC takes any key, the AES based ones exactly 16 bytes.
     pub(super) fn new(algorithm: MacAlgorithm, key: &[u8]) -> Result<Self, CryptoError> {
-        let sha = |algorithm| Ok(Self::Hmac(hmac::Key::new(algorithm, key)));
+        let hmac = |digest| HmacKey::new(digest, key).map(Self::Hmac);
         match algorithm {
-            MacAlgorithm::HmacMd5 => HmacMd5::new(key).map(Self::HmacMd5),
-            MacAlgorithm::HmacSha1 => sha(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
-            MacAlgorithm::HmacSha256 => sha(hmac::HMAC_SHA256),
-            MacAlgorithm::HmacSha384 => sha(hmac::HMAC_SHA384),
-            MacAlgorithm::HmacSha512 => sha(hmac::HMAC_SHA512),
-            MacAlgorithm::AesXcbc => CbcMac::xcbc(key).map(Self::Cbc),
-            MacAlgorithm::AesCmac => CbcMac::cmac(key).map(Self::Cbc),
+            MacAlgorithm::HmacMd5 => hmac(Digest::Md5),
+            MacAlgorithm::HmacSha1 => hmac(Digest::Sha1),
+            MacAlgorithm::HmacSha256 => hmac(Digest::Sha256),
+            MacAlgorithm::HmacSha384 => hmac(Digest::Sha384),
+            MacAlgorithm::HmacSha512 => hmac(Digest::Sha512),
+            MacAlgorithm::AesXcbc => Ok(Self::Cbc(Box::new(CbcMac::xcbc(key)?))),
+            MacAlgorithm::AesCmac => Ok(Self::Cbc(Box::new(CbcMac::cmac(key)?))),
         }
     }
 
     /// Begins a message.
-    pub(super) fn start(&self) -> MacContext<'_> {
+    pub(super) fn start(&self) -> Result<MacContext<'_>, CryptoError> {
         match self {
-            Self::Hmac(key) => MacContext::Hmac(hmac::Context::with_key(key)),
-            Self::HmacMd5(key) => MacContext::HmacMd5(key.start()),
-            Self::Cbc(key) => MacContext::Cbc(key.start()),
+            Self::Hmac(key) => key.start().map(MacContext::Hmac),
+            Self::Cbc(key) => Ok(MacContext::Cbc(key.start())),
         }
     }
 
     /// The tag of a message given in parts.
     pub(super) fn compute(&self, parts: &[&[u8]]) -> Result<Tag, CryptoError> {
-        let mut context = self.start();
+        let mut context = self.start()?;
         for part in parts {
             context.update(part)?;
         }
@@ -83,9 +80,9 @@ impl Mac {
 }
 
 /// A message being authenticated.
+#[expect(clippy::large_enum_variant, reason = "lives on the stack while one message is processed")]
 pub(super) enum MacContext<'a> {
-    Hmac(hmac::Context),
-    HmacMd5(HmacMd5),
+    Hmac(Hmac),
     Cbc(CbcMacContext<'a>),
 }
 
@@ -94,18 +91,15 @@ impl MacContext<'_> {
     pub(super) fn update(&mut self, data: &[u8]) -> Result<(), CryptoError> {
         match self {
             Self::Hmac(context) => context.update(data),
-            Self::HmacMd5(context) => context.update(data),
-            Self::Cbc(context) => context.update(data)?,
+            Self::Cbc(context) => context.update(data),
         }
-        Ok(())
     }
 
     /// The tag.
     pub(super) fn finish(self) -> Result<Tag, CryptoError> {
         let mut tag = Tag { bytes: Zeroizing::new([0; MAX_LEN]), len: 0 };
         match self {
-            Self::Hmac(context) => tag.set(context.sign().as_ref()),
-            Self::HmacMd5(context) => tag.set(&context.finish()),
+            Self::Hmac(context) => tag.len = context.finish(&mut tag.bytes)?,
             Self::Cbc(context) => tag.set(&*context.finish()?),
         }
         Ok(tag)

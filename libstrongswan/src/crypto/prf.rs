@@ -127,10 +127,10 @@ impl Prf {
     }
 
     /// # Panics
-    /// If AES in ECB mode refuses a single block, which it has no reason to.
+    /// If the library refuses what it accepted when the key was set up, which it has no reason to.
     #[expect(clippy::expect_used, reason = "the operations depend on no input once the key is set")]
     fn tag(&self, before: &[u8], seed: &[&[u8]], after: &[u8]) -> Tag {
-        let mut context = self.mac.start();
+        let mut context = self.mac.start().expect("the key was accepted");
         let mut update = |part: &[u8]| context.update(part).expect("a keyed MAC takes any data");
         update(before);
         seed.iter().for_each(|part| update(part));

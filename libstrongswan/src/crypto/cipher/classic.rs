@@ -137,7 +137,7 @@ impl AesCbc {
 
 /// A keyed and truncated MAC.
 pub(super) struct Integrity {
-    mac: Box<Mac>,
+    mac: Mac,
     icv_len: usize,
 }
 
@@ -147,7 +147,7 @@ impl Integrity {
         if key.len() != lengths.key {
             return Err(CryptoError::KeyLength { expected: lengths.key, actual: key.len() });
         }
-        Ok(Self { mac: Box::new(Mac::new(lengths.mac, key)?), icv_len: lengths.icv })
+        Ok(Self { mac: Mac::new(lengths.mac, key)?, icv_len: lengths.icv })
     }
 
     pub(super) fn icv_len(&self) -> usize {

@@ -118,3 +118,9 @@ fn a_cipher_is_shared_between_threads() {
     fn assert_shared<T: Send + Sync>() {}
     assert_shared::<Cipher>();
 }
+
+/// Every SA holds two of these: growth should be noticed.
+#[test]
+fn sizes_are_what_they_were() {
+    assert_eq!((size_of::<Cipher>(), size_of::<crate::crypto::Prf>()), (112, 40));
+}

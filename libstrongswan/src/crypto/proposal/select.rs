@@ -223,4 +223,57 @@ mod tests {
         assert_eq!(select(&esp, &Proposal::defaults(Protocol::Ah), SelectOptions::default()), None);
         assert!(select(&esp, &esp, SelectOptions::default()).is_some());
     }
+
+    mod properties {
+        use proptest::prelude::*;
+
+        use super::*;
+
+        fn transform() -> impl Strategy<Value = Transform> {
+            // Few values, so that lists have something in common.
+            (1..=7u8, 0..4u16, proptest::option::of(1..3u16)).prop_map(|(kind, id, key_size)| {
+                let kind = TransformType::from(kind);
+                let id = if kind == TransformType::Encryption && id == 3 { 20 } else { id };
+                Transform { kind, id, key_size }
+            })
+        }
+
+        fn proposal() -> impl Strategy<Value = Proposal> {
+            (2..=3u8, proptest::collection::vec(transform(), 0..10))
+                .prop_map(|(protocol, transforms)| Proposal::from_transforms(Protocol::from(protocol), transforms))
+        }
+
+        proptest! {
+            /// What is selected was offered by both, once per type, and whether anything is selected does not depend on
+            /// who is preferred, except that a preferred AEAD may hide that the integrity algorithms do not match.
+            #[test]
+            fn a_selection_is_common_ground(a in proposal(), b in proposal()) {
+                let Some(selection) = select(std::slice::from_ref(&a), std::slice::from_ref(&b), SelectOptions::default()) else {
+                    return Ok(());
+                };
+                let selected = selection.proposal.transforms();
+                for (index, transform) in selected.iter().enumerate() {
+                    prop_assert!(a.transforms().contains(transform) && b.transforms().contains(transform));
+                    prop_assert!(selected[..index].iter().all(|earlier| earlier.kind != transform.kind));
+                }
+                // Selecting from what was selected changes nothing.
+                let again = select(std::slice::from_ref(&selection.proposal), &[a], SelectOptions::default());
+                if let Some(again) = again {
+                    prop_assert_eq!(again.proposal, selection.proposal);
+                }
+            }
+
+            #[test]
+            fn no_string_panics(text in ".{0,60}", keywords in "(ke[0-9]_|aes|256|gcm|sha|-|none|x25519| |esn|default){0,8}") {
+                for protocol in [Protocol::Ike, Protocol::Esp, Protocol::Ah] {
+                    for text in [&text, &keywords] {
+                        let Ok(proposal) = Proposal::parse(protocol, text) else { continue };
+                        if let Some(selection) = select(&[proposal], &Proposal::defaults(protocol), SelectOptions::default()) {
+                            prop_assert_eq!(selection.proposal.protocol(), protocol);
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
