@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::hash::HashAlgorithm;
 use super::keys::{KeyType, PublicKey};
 use super::scheme::SignatureScheme;
+use crate::identity::Identity;
 use crate::log;
 
 /// How a side authenticates itself.
@@ -91,6 +92,18 @@ impl EapMethod {
         let kind = known.or_else(|| name.parse().ok()).filter(|kind| *kind != 0)?;
         Some(Self::Type { kind, vendor })
     }
+}
+
+/// `revocation`: how much has to be known about the status of a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Revocation {
+    /// The status must be good.
+    Strict,
+    /// The status must be good unless the certificate names no source.
+    IfUri,
+    /// Only a revoked certificate fails.
+    #[default]
+    Relaxed,
 }
 
 /// `auth` is none of the known forms.
@@ -297,22 +310,22 @@ fn check_scheme(
 /// How a peer that is who it says does not fulfil what is configured. The texts are those of strongSwan's log.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum ConstraintError {
-    /// No configured CA is in the chain.
+    /// No configured CA is in the chain, or none has the identity.
     #[error("constraint check failed: peer not authenticated by CA '{0}'")]
     Ca(String),
-    /// No CA in the chain has the identity.
-    #[error("constraint check failed: peer not authenticated by CA '{0}'")]
-    CaIdentity(String),
     /// None of the pinned certificates or keys was used.
     #[error("constraint check failed: peer not authenticated with peer cert '{0}'")]
     Certificate(String),
     /// Another identity was used.
-    #[error("constraint check failed: identity '{wanted}' required, not matched by '{used}'")]
+    #[error(
+        "constraint check failed: identity '{wanted}' ({}) required, not matched by '{used}' ({})",
+        wanted.id_type(), used.id_type()
+    )]
     Identity {
         /// The configured identity.
-        wanted: String,
+        wanted: Identity,
         /// The authenticated identity.
-        used: String,
+        used: Identity,
     },
     /// Another way to authenticate was used.
     #[error("constraint requires {wanted} authentication, but {used} was used")]
