@@ -2,21 +2,9 @@
 
 use std::sync::Arc;
 
-pub use strongswan::credentials::{AuthClass, EapMethod, KeyConstraints};
+pub use strongswan::credentials::{AuthClass, EapMethod, KeyConstraints, Revocation};
 use strongswan::credentials::{Certificate, PublicKey};
 use strongswan::identity::Identity;
-
-/// `revocation`: how much has to be known about the status of a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Revocation {
-    /// The status must be good.
-    Strict,
-    /// The status must be good unless the certificate names no source.
-    IfUri,
-    /// Only a revoked certificate fails.
-    #[default]
-    Relaxed,
-}
 
 /// One authentication round.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
