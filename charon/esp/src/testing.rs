@@ -20,6 +20,13 @@ pub(crate) const SUITES: &[Suite] = &[
     ((E::AesGcm16, Some(256)), None),
     ((E::AesCbc, Some(128)), Some(I::HmacSha1_96)),
     ((E::AesCbc, Some(256)), Some(I::HmacSha2_512_256)),
+    ((E::AesGcm8, Some(192)), None),
+    ((E::AesCcm12, Some(256)), None),
+    ((E::ChaCha20Poly1305, None), None),
+    ((E::NullAesGmac, Some(128)), None),
+    ((E::AesCtr, Some(128)), Some(I::HmacSha2_256_128)),
+    ((E::TripleDes, None), Some(I::AesXcbc96)),
+    ((E::Null, None), Some(I::AesCmac96)),
 ];
 
 /// Index of a suite that needs blocks, random IVs and a MAC.

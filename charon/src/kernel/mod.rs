@@ -7,7 +7,10 @@
 
 pub mod fake;
 pub mod netlink;
+mod select;
 pub mod userspace;
+
+pub use select::{DataPlane, DataPlaneError};
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
