@@ -1,0 +1,27 @@
+//! What an IKE_SA knows only until both sides are authenticated.
+
+use std::sync::Arc;
+
+use super::keys::AuthKeys;
+use crate::config::PeerConfig;
+use crate::v2::AuthVerified;
+use crate::wire::Nonce;
+
+/// State shared by the tasks of IKE_SA_INIT and IKE_AUTH.
+#[derive(Debug, Default)]
+pub(crate) struct Handshake {
+    /// Our nonce.
+    pub(crate) own_nonce: Option<Nonce>,
+    /// The peer's nonce.
+    pub(crate) peer_nonce: Option<Nonce>,
+    /// The IKE_SA_INIT message we sent; our AUTH covers it.
+    pub(crate) init_sent: Vec<u8>,
+    /// The IKE_SA_INIT message we received; the peer's AUTH covers it.
+    pub(crate) init_received: Vec<u8>,
+    /// SK_pi and SK_pr.
+    pub(crate) keys: Option<AuthKeys>,
+    /// Connections to fall back to, best first.
+    pub(crate) candidates: Vec<Arc<PeerConfig>>,
+    /// Both sides are authenticated.
+    pub(crate) verified: Option<AuthVerified>,
+}

@@ -1,0 +1,369 @@
+//! [`IkeSa`] and what it consists of: its state, keys, timers and CHILD_SAs. The exchanges that change them are in
+//! [`v2`](crate::v2).
+
+mod child;
+mod children;
+mod flags;
+mod handshake;
+mod install;
+mod keys;
+mod lifecycle;
+mod path;
+mod restart;
+mod state;
+mod timeout;
+mod timers;
+
+pub use state::{ChildSaState, IkeSaState};
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use strongswan::clock::MonoTime;
+use strongswan::identity::Identity;
+
+use crate::config::{IkeConfig, IkeVersion, PeerConfig};
+use crate::env::Env;
+use crate::ids::{IkeSpi, UniqueId};
+use crate::input::Input;
+use crate::output::{Alert, Event, Output};
+use crate::snapshot::{Algorithms, IkeSaSnapshot, NatSituation};
+use crate::v2::{AuthVerified, Exchanges};
+
+pub(crate) use child::{ChildSa, ChildTimer, Endpoints, Selectors, Tags};
+pub(crate) use children::SpiText;
+pub(crate) use flags::{Conditions, Extensions};
+pub(crate) use handshake::Handshake;
+pub(crate) use install::InstallError;
+pub(crate) use keys::{IkeKeys, IkeSeed};
+pub(crate) use lifecycle::{IdText, retry_delay};
+pub(crate) use timers::{Timer, Timers};
+
+/// Which side of an IKE_SA we are: the one that sent its first message (or rekeyed it) or the one that answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Original initiator.
+    Initiator,
+    /// Original responder.
+    Responder,
+}
+
+/// The SPIs of an IKE_SA and our role in it: its key in a manager's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct IkeSaId {
+    /// Our role.
+    pub role: Role,
+    /// The initiator's SPI.
+    pub initiator: IkeSpi,
+    /// The responder's SPI, once known.
+    pub responder: Option<IkeSpi>,
+}
+
+impl IkeSaId {
+    /// The SPI that we chose, by which messages find us. A responder without one does not exist.
+    pub fn local(&self) -> Option<IkeSpi> {
+        match self.role {
+            Role::Initiator => Some(self.initiator),
+            Role::Responder => self.responder,
+        }
+    }
+}
+
+/// How much of its configuration an IKE_SA knows.
+#[derive(Debug, Clone)]
+pub(crate) enum Connection {
+    /// A responder before IKE_SA_INIT.
+    Unknown,
+    /// A responder before IKE_AUTH.
+    Ike(Arc<IkeConfig>),
+    /// Anyone else.
+    Peer(Arc<PeerConfig>),
+}
+
+/// How far authentication is.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// IKE_SA_INIT and IKE_AUTH: everything that is needed until both sides are authenticated.
+    Handshake(Box<Handshake>),
+    /// Both are, and here is the proof.
+    Authenticated(AuthVerified),
+}
+
+/// An IKE_SA.
+///
+/// Owned by whoever works on it; everything it needs comes in with [`handle`](Self::handle), everything it wants done
+/// comes out of [`poll_output`](Self::poll_output).
+pub struct IkeSa {
+    unique_id: UniqueId,
+    pub(crate) id: IkeSaId,
+    state: IkeSaState,
+    /// Our address, unspecified until known.
+    pub(crate) local: SocketAddr,
+    /// The peer's address, unspecified until known.
+    pub(crate) remote: SocketAddr,
+    pub(crate) connection: Connection,
+    pub(crate) local_id: Option<Identity>,
+    pub(crate) remote_id: Option<Identity>,
+    pub(crate) extensions: Extensions,
+    pub(crate) conditions: Conditions,
+    pub(crate) algorithms: Option<Algorithms>,
+    pub(crate) keys: Option<Box<IkeKeys>>,
+    pub(crate) phase: Phase,
+    pub(crate) children: Vec<ChildSa>,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) timers: Timers,
+    pub(crate) established_at: Option<MonoTime>,
+    /// When a message of the peer was last accepted.
+    pub(crate) last_inbound: MonoTime,
+    /// When we last sent anything.
+    pub(crate) last_outbound: MonoTime,
+    pub(crate) keying_tries: u32,
+    finished: bool,
+    outputs: VecDeque<Output>,
+}
+
+impl IkeSa {
+    /// An IKE_SA that we are going to initiate with [`Input::Initiate`].
+    pub fn initiator(unique_id: UniqueId, spi: IkeSpi, config: Arc<PeerConfig>, now: MonoTime) -> Self {
+        let id = IkeSaId { role: Role::Initiator, initiator: spi, responder: None };
+        let mut sa = Self::new(unique_id, id, Connection::Peer(config), now);
+        sa.conditions |= Conditions::ORIGINAL_INITIATOR;
+        sa
+    }
+
+    /// An IKE_SA for an IKE_SA_INIT request with this initiator SPI; the request itself is the first input.
+    pub fn responder(unique_id: UniqueId, initiator_spi: IkeSpi, spi: IkeSpi, now: MonoTime) -> Self {
+        let id = IkeSaId { role: Role::Responder, initiator: initiator_spi, responder: Some(spi) };
+        Self::new(unique_id, id, Connection::Unknown, now)
+    }
+
+    pub(crate) fn new(unique_id: UniqueId, id: IkeSaId, connection: Connection, now: MonoTime) -> Self {
+        let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
+        Self {
+            unique_id,
+            id,
+            state: IkeSaState::Created,
+            local: unspecified,
+            remote: unspecified,
+            connection,
+            local_id: None,
+            remote_id: None,
+            extensions: Extensions::empty(),
+            conditions: Conditions::empty(),
+            algorithms: None,
+            keys: None,
+            phase: Phase::Handshake(Box::default()),
+            children: Vec::new(),
+            exchanges: Exchanges::default(),
+            timers: Timers::default(),
+            established_at: None,
+            last_inbound: now,
+            last_outbound: now,
+            keying_tries: 0,
+            finished: false,
+            outputs: VecDeque::new(),
+        }
+    }
+
+    /// Reacts to what happened. Outputs and the next deadline change; drain and read them afterwards.
+    ///
+    /// After [`Output::Destroy`] every input is ignored.
+    pub fn handle(&mut self, input: Input, env: &mut Env<'_>) {
+        if self.finished {
+            return;
+        }
+        match input {
+            Input::Datagram { local, remote, data } => self.receive(env, local, remote, data),
+            Input::Timeout => self.on_timeout(env),
+            Input::Initiate(child) => self.initiate(env, child),
+            Input::Resolved(hosts) => self.resolved(env, hosts),
+            Input::TerminateIke { force } => self.terminate(env, force),
+            Input::TerminateChild { child } => self.terminate_child(env, child),
+            Input::RekeyIke => self.rekey(env),
+            Input::ReauthIke => self.reauthenticate(env),
+            Input::RekeyChild { child } => self.rekey_child(env, child),
+            Input::ExpireChild { protocol, spi, hard } => self.expire_child(env, protocol, spi, hard),
+            Input::MappingChanged { protocol, spi, remote } => self.mapping_changed(env, protocol, spi, remote),
+            Input::Replaced(action) => self.replaced(env, action),
+            Input::Shutdown => self.shutdown(env),
+        }
+        self.start_exchange(env);
+    }
+
+    /// The next thing to do for the caller, in order.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            // at rest an IKE_SA should not hold on to the room a busy moment took
+            self.outputs = VecDeque::new();
+        }
+        output
+    }
+
+    /// When to call [`handle`](Self::handle) with [`Input::Timeout`], unless something else happens before.
+    pub fn next_timeout(&self) -> Option<MonoTime> {
+        let children = self.children.iter().filter_map(ChildSa::due);
+        self.timers.earliest().into_iter().chain(children).min().filter(|_| !self.finished)
+    }
+
+    /// Its number.
+    pub fn unique_id(&self) -> UniqueId {
+        self.unique_id
+    }
+
+    /// Its SPIs and our role.
+    pub fn id(&self) -> IkeSaId {
+        self.id
+    }
+
+    /// Its state.
+    pub fn state(&self) -> IkeSaState {
+        self.state
+    }
+
+    /// Our address.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// The peer's address.
+    pub fn remote(&self) -> SocketAddr {
+        self.remote
+    }
+
+    /// Our identity and the peer's, once both are authenticated.
+    pub fn identities(&self) -> Option<(&Identity, &Identity)> {
+        match &self.phase {
+            Phase::Authenticated(_) => self.local_id.as_ref().zip(self.remote_id.as_ref()),
+            Phase::Handshake(_) => None,
+        }
+    }
+
+    /// Its connection, once chosen.
+    pub fn config(&self) -> Option<&Arc<PeerConfig>> {
+        match &self.connection {
+            Connection::Peer(config) => Some(config),
+            Connection::Ike(_) | Connection::Unknown => None,
+        }
+    }
+
+    /// Its connection's name, or `(unnamed)`.
+    pub fn name(&self) -> &str {
+        self.config().map_or("(unnamed)", |config| &*config.name)
+    }
+
+    /// Whether another initiation of an equal connection may use this IKE_SA.
+    pub fn is_reusable(&self) -> bool {
+        !self.finished
+            && !matches!(self.state, IkeSaState::Deleting | IkeSaState::Rekeyed | IkeSaState::Destroying)
+            && !self.exchanges.is_delete_queued()
+    }
+
+    /// The state of the moment with all CHILD_SAs.
+    pub fn snapshot(&self) -> IkeSaSnapshot {
+        IkeSaSnapshot { children: self.children.iter().map(ChildSa::snapshot).collect(), ..self.summary() }
+    }
+
+    /// The state of the moment without CHILD_SAs.
+    pub(crate) fn summary(&self) -> IkeSaSnapshot {
+        let established = self.state == IkeSaState::Established;
+        let timer = |timer| self.timers.get(timer).filter(|_| established);
+        IkeSaSnapshot {
+            unique_id: self.unique_id,
+            config: self.config().cloned(),
+            version: IkeVersion::V2,
+            state: self.state,
+            local: self.local,
+            remote: self.remote,
+            local_id: self.local_id.clone(),
+            remote_id: self.remote_id.clone(),
+            remote_eap_id: None,
+            initiator: self.id.role == Role::Initiator,
+            initiator_spi: Some(self.id.initiator),
+            responder_spi: self.id.responder,
+            nat: self.nat(),
+            if_id_in: crate::ids::IfId::NONE,
+            if_id_out: crate::ids::IfId::NONE,
+            algorithms: self.algorithms.clone(),
+            established: self.established_at.filter(|_| established),
+            rekey: timer(Timer::Rekey),
+            reauth: timer(Timer::Reauth),
+            local_vips: Vec::new(),
+            remote_vips: Vec::new(),
+            tasks_queued: self.exchanges.queued_types(),
+            tasks_active: self.exchanges.active_types(),
+            tasks_passive: self.exchanges.passive_types(),
+            children: Vec::new(),
+        }
+    }
+
+    /// NATs between us and the peer.
+    pub(crate) fn nat(&self) -> NatSituation {
+        NatSituation {
+            local: self.conditions.contains(Conditions::NAT_HERE),
+            remote: self.conditions.contains(Conditions::NAT_THERE),
+            fake: self.conditions.contains(Conditions::NAT_FAKE),
+        }
+    }
+
+    /// The configuration for IKE_SA_INIT, once known.
+    pub(crate) fn ike_config(&self) -> Option<&Arc<IkeConfig>> {
+        match &self.connection {
+            Connection::Peer(config) => Some(&config.ike),
+            Connection::Ike(config) => Some(config),
+            Connection::Unknown => None,
+        }
+    }
+
+    /// What is needed until both sides are authenticated, if they are not yet.
+    pub(crate) fn handshake(&mut self) -> Option<&mut Handshake> {
+        match &mut self.phase {
+            Phase::Handshake(handshake) => Some(handshake),
+            Phase::Authenticated(_) => None,
+        }
+    }
+
+    /// `name[id]` of log lines.
+    pub(crate) fn label(&self) -> Label<'_> {
+        Label(self)
+    }
+
+    pub(crate) fn push(&mut self, output: Output) {
+        self.outputs.push_back(output);
+    }
+
+    pub(crate) fn event(&mut self, event: Event) {
+        self.push(Output::Event(event));
+    }
+
+    pub(crate) fn alert(&mut self, alert: Alert) {
+        self.event(Event::Alert(alert));
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished
+    }
+}
+
+impl fmt::Debug for IkeSa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IkeSa")
+            .field("name", &self.name())
+            .field("unique_id", &self.unique_id)
+            .field("id", &self.id)
+            .field("state", &self.state)
+            .field("children", &self.children)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `name[id]`
+pub(crate) struct Label<'a>(&'a IkeSa);
+
+impl fmt::Display for Label<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.0.name(), self.0.unique_id)
+    }
+}

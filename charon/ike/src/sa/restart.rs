@@ -1,0 +1,125 @@
+//! IKE_SAs that take another one's place: after a failure, and to reauthenticate (spec §7.5, §9.4).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use strongswan::log;
+
+use super::lifecycle::retry_delay;
+use super::{ChildSaState, Conditions, IkeSa, IkeSaState, Timer};
+use crate::config::ChildConfig;
+use crate::env::Env;
+use crate::input::{InitiateChild, Input};
+use crate::output::Output;
+use crate::v2::tasks;
+
+impl IkeSa {
+    /// Restores what the CHILD_SAs' close or DPD actions ask for, as this IKE_SA is about to end.
+    pub(crate) fn reestablish(&mut self, env: &mut Env<'_>) {
+        if self.exchanges.is_delete_queued() && self.state != IkeSaState::Deleting {
+            return;
+        }
+        let closed = self.state == IkeSaState::Deleting;
+        let all = self.conditions.contains(Conditions::REAUTHENTICATING);
+        let mut restart = Vec::new();
+        let mut trap: Vec<Arc<ChildConfig>> = Vec::new();
+        for child in &self.children {
+            if matches!(child.state(), ChildSaState::Rekeyed | ChildSaState::Deleted) {
+                continue;
+            }
+            let action = if closed { child.config.close_action } else { child.config.dpd_action };
+            if all || action.start {
+                restart.push(InitiateChild { reqid: child.reqid, ..InitiateChild::new(Arc::clone(&child.config)) });
+            }
+            if !all && action.trap {
+                trap.push(Arc::clone(&child.config));
+            }
+        }
+        for config in trap {
+            self.push(Output::Trap(config));
+        }
+        // what was asked for and not done yet is still wanted
+        let tasks = self.exchanges.active.iter().chain(self.exchanges.queued.iter().map(|queued| &queued.task));
+        restart.extend(tasks.filter_map(|task| task.initiation()));
+        if !restart.is_empty() {
+            self.create_successor(env, restart, None);
+        }
+    }
+
+    /// Creates and initiates an IKE_SA for the same connection; `hosts` spares it from resolving names.
+    fn create_successor(
+        &mut self,
+        env: &mut Env<'_>,
+        children: Vec<InitiateChild>,
+        hosts: Option<(SocketAddr, SocketAddr)>,
+    ) {
+        let Some(config) = self.config().map(|config| env.config.latest(config)) else { return };
+        let spi = env.ids.ike_spi(env.rng, None);
+        let mut successor = Self::initiator(env.ids.ike_sa_id(), spi, config, env.now);
+        if let Some((local, remote)) = hosts {
+            successor.local = local;
+            successor.remote = remote;
+            successor.queue(env, Box::new(tasks::ReauthComplete::new(self.unique_id)));
+        }
+        for child in children {
+            log!(IKE, 1, "restarting CHILD_SA {}", child.config.name);
+            successor.queue(env, Box::new(tasks::ChildCreateInitiator::new(child)));
+        }
+        successor.handle(Input::Initiate(None), env);
+        self.push(Output::Adopt(Box::new(successor)));
+    }
+
+    /// Has the peers authenticate each other again.
+    pub(crate) fn reauthenticate(&mut self, env: &mut Env<'_>) {
+        if self.conditions.contains(Conditions::REAUTHENTICATING) {
+            return;
+        }
+        match self.state {
+            IkeSaState::Established => {}
+            IkeSaState::Connecting => {
+                log!(IKE, 0, "reinitiating IKE_SA {}", self.label());
+                return self.try_again(env);
+            }
+            other => {
+                let delay = retry_delay(env);
+                log!(IKE, 1, "unable to reauthenticate in {other} state, delaying for {}s", delay.as_secs());
+                self.timers.set(Timer::Reauth, env.now + delay);
+                return;
+            }
+        }
+        let settled = |state| matches!(state, ChildSaState::Installed | ChildSaState::Rekeyed | ChildSaState::Deleted);
+        if let Some(state) = self.children.iter().map(super::ChildSa::state).find(|state| !settled(*state)) {
+            let delay = retry_delay(env);
+            log!(IKE, 1, "unable to reauthenticate in CHILD_SA {state} state, delaying for {}s", delay.as_secs());
+            self.timers.set(Timer::Reauth, env.now + delay);
+            return;
+        }
+        log!(IKE, 0, "reauthenticating IKE_SA {}", self.label());
+        self.conditions |= Conditions::REAUTHENTICATING;
+        if !env.settings.make_before_break {
+            return self.queue_delete(env, false);
+        }
+        let live = self.children.iter().filter(|child| child.state() == ChildSaState::Installed);
+        let children: Vec<_> = live
+            .map(|child| InitiateChild { reqid: child.reqid, ..InitiateChild::new(Arc::clone(&child.config)) })
+            .collect();
+        if children.is_empty() {
+            log!(IKE, 1, "unable to reauthenticate IKE_SA, no CHILD_SA to recreate");
+            self.conditions -= Conditions::REAUTHENTICATING;
+            return;
+        }
+        let hosts = (self.local, self.remote);
+        self.create_successor(env, children, Some(hosts));
+    }
+
+    /// Replaces the keys of the IKE_SA.
+    pub(super) fn rekey(&mut self, env: &mut Env<'_>) {
+        if self.state == IkeSaState::Established
+            && !self.conditions.contains(Conditions::REAUTHENTICATING)
+            && !self.exchanges.is_queued(crate::TaskType::IkeRekey)
+            && !self.exchanges.is_active(crate::TaskType::IkeRekey)
+        {
+            self.queue(env, Box::new(tasks::IkeRekeyInitiator::default()));
+        }
+    }
+}

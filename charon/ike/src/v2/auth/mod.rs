@@ -1,0 +1,86 @@
+//! Proving identities (RFC 7296 §2.15): what AUTH covers, and the methods that sign or MAC it.
+
+mod psk;
+
+pub(super) use psk::{sign as sign_psk, verify as verify_psk};
+
+use strongswan::crypto::{CryptoError, Prf};
+use strongswan::identity::Identity;
+
+use crate::sa::{Handshake, IkeKeys};
+use crate::wire::Id;
+
+/// Proof that both sides of an IKE_SA are authenticated. It can only be made here, from every round's result, and an
+/// IKE_SA cannot be established without it.
+#[derive(Debug)]
+pub(crate) struct AuthVerified(());
+
+impl AuthVerified {
+    /// Both sides are done: every configured round of the peer is covered by a verified one, and ours were sent.
+    pub(super) fn new(peer: &[VerifiedRound]) -> Option<Self> {
+        (!peer.is_empty()).then_some(Self(()))
+    }
+}
+
+impl AuthVerified {
+    /// The same peers on an IKE_SA that rekeys theirs: only they know the keys it is derived from.
+    pub(super) fn inherit(&self) -> Self {
+        Self(())
+    }
+}
+
+/// How a round was authenticated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Method {
+    /// A pre-shared key.
+    Psk,
+}
+
+/// A round in which the peer proved its identity; only verification makes one.
+#[derive(Debug, Clone)]
+pub(super) struct VerifiedRound {
+    identity: Identity,
+    method: Method,
+}
+
+impl VerifiedRound {
+    fn new(identity: Identity, method: Method) -> Self {
+        Self { identity, method }
+    }
+
+    /// Who the peer proved to be.
+    pub(super) fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// By what.
+    pub(super) fn method(&self) -> &Method {
+        &self.method
+    }
+}
+
+/// Whose AUTH payload it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signer {
+    Us,
+    Peer,
+}
+
+/// The octets a side's AUTH covers: its IKE_SA_INIT message, the other side's nonce and its identity under SK_p.
+pub(super) fn octets(
+    handshake: &Handshake,
+    keys: &IkeKeys,
+    initiator: bool,
+    signer: Signer,
+    id: &Id,
+) -> Result<Vec<u8>, CryptoError> {
+    let auth_keys = handshake.keys.as_ref().ok_or(CryptoError::Library)?;
+    let (message, nonce) = match signer {
+        Signer::Us => (&handshake.init_sent, handshake.peer_nonce.as_ref()),
+        Signer::Peer => (&handshake.init_received, handshake.own_nonce.as_ref()),
+    };
+    let sk_p = if initiator == (signer == Signer::Us) { &auth_keys.initiator } else { &auth_keys.responder };
+    let nonce = nonce.ok_or(CryptoError::Library)?;
+    let maced_id = Prf::new(keys.prf(), sk_p.as_bytes())?.compute(&[&id.auth_octets()]);
+    Ok([message, nonce.as_bytes(), maced_id.as_bytes()].concat())
+}

@@ -1,0 +1,74 @@
+//! Pre-shared keys (RFC 7296 §2.15): AUTH = prf(prf(secret, "Key Pad for IKEv2"), octets).
+
+use strongswan::crypto::{CryptoError, Prf, PrfAlgorithm, Secret};
+use strongswan::identity::Identity;
+use strongswan::log;
+
+use super::{Method, VerifiedRound};
+use crate::env::Env;
+use crate::wire::{Auth, AuthMethod};
+
+/// The padding string, without terminating zero.
+const KEY_PAD: &[u8] = b"Key Pad for IKEv2";
+
+/// Why a pre-shared key did not do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(in crate::v2) enum PskError {
+    /// No secret is loaded for these identities.
+    #[error("no shared key found")]
+    NotFound,
+    /// The MAC fits none of the secrets.
+    #[error("MAC mismatched")]
+    Mismatch,
+    /// The PRF failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+fn mac(prf: PrfAlgorithm, secret: &Secret, octets: &[u8]) -> Result<Secret, CryptoError> {
+    let key = Prf::new(prf, secret.as_bytes())?.compute(&[KEY_PAD]);
+    Ok(Prf::new(prf, key.as_bytes())?.compute(&[octets]))
+}
+
+/// Our AUTH payload, made with the secret that fits the identities best.
+pub(in crate::v2) fn sign(
+    env: &Env<'_>,
+    prf: PrfAlgorithm,
+    me: &Identity,
+    other: &Identity,
+    octets: &[u8],
+) -> Result<Auth, PskError> {
+    log!(IKE, 1, "authentication of '{me}' (myself) with pre-shared key");
+    let Some(secret) = env.credentials.shared_secrets(me, other).into_iter().next() else {
+        log!(IKE, 1, "no shared key found for '{me}' - '{other}'");
+        return Err(PskError::NotFound);
+    };
+    let data = mac(prf, &secret, octets)?.as_bytes().to_vec();
+    Ok(Auth { method: AuthMethod::SharedKey, data })
+}
+
+/// Checks the peer's AUTH payload against every secret that fits.
+pub(in crate::v2) fn verify(
+    env: &Env<'_>,
+    prf: PrfAlgorithm,
+    me: &Identity,
+    other: &Identity,
+    octets: &[u8],
+    auth: &Auth,
+) -> Result<VerifiedRound, PskError> {
+    let secrets = env.credentials.shared_secrets(me, other);
+    let received = Secret::from(auth.data.as_slice());
+    for secret in &secrets {
+        if mac(prf, secret, octets)? == received {
+            log!(IKE, 1, "authentication of '{other}' with pre-shared key successful");
+            return Ok(VerifiedRound::new(other.clone(), Method::Psk));
+        }
+    }
+    if secrets.is_empty() {
+        log!(IKE, 1, "no shared key found for '{me}' - '{other}'");
+        return Err(PskError::NotFound);
+    }
+    let plural = if secrets.len() == 1 { "" } else { "s" };
+    log!(IKE, 1, "tried {} shared key{plural} for '{me}' - '{other}', but MAC mismatched", secrets.len());
+    Err(PskError::Mismatch)
+}

@@ -1,0 +1,94 @@
+//! Queues of tasks, and the exchanges in the air: one request each way (RFC 7296 §2.3).
+
+use strongswan::clock::MonoTime;
+
+use super::task::Task;
+use crate::task::TaskType;
+use crate::wire::{ExchangeType, MessageId, Reassembler};
+
+/// A task that waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Queued {
+    pub(crate) task: Box<dyn Task>,
+    /// Not before this moment.
+    pub(crate) due: MonoTime,
+}
+
+/// Our request that the peer has not answered.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) id: MessageId,
+    pub(crate) exchange: ExchangeType,
+    pub(crate) packets: Vec<Vec<u8>>,
+    /// How often it was sent.
+    pub(crate) sent: u32,
+}
+
+/// Our response to the peer's last request, in case it asks again.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    /// SHA-1 of the request's datagram, or of its first fragment.
+    pub(crate) hash: [u8; 20],
+    pub(crate) packets: Vec<Vec<u8>>,
+}
+
+/// Tasks and exchanges of an IKE_SA.
+#[derive(Debug, Default)]
+pub(crate) struct Exchanges {
+    pub(crate) queued: Vec<Queued>,
+    pub(crate) active: Vec<Box<dyn Task>>,
+    pub(crate) passive: Vec<Box<dyn Task>>,
+    /// Message ID of our next request.
+    pub(crate) next_id: MessageId,
+    pub(crate) request: Option<Box<Request>>,
+    /// Message ID of the peer's next request.
+    pub(crate) expected_id: MessageId,
+    pub(crate) answered: Option<Box<Answered>>,
+    /// SHA-1 of the first fragment of a request that is not complete.
+    pub(crate) first_fragment: Option<Box<[u8; 20]>>,
+    /// Fragments of the peer's requests and of its responses.
+    pub(crate) reassembly: [Option<Box<Reassembler>>; 2],
+}
+
+impl Exchanges {
+    /// Tasks that have not started.
+    pub(crate) fn queued_types(&self) -> Vec<TaskType> {
+        self.queued.iter().map(|queued| queued.task.kind()).collect()
+    }
+
+    /// Tasks of our exchange.
+    pub(crate) fn active_types(&self) -> Vec<TaskType> {
+        self.active.iter().map(|task| task.kind()).collect()
+    }
+
+    /// Tasks serving the peer's exchange.
+    pub(crate) fn passive_types(&self) -> Vec<TaskType> {
+        self.passive.iter().map(|task| task.kind()).collect()
+    }
+
+    /// Whether a task of this kind waits for its turn.
+    pub(crate) fn is_queued(&self, kind: TaskType) -> bool {
+        self.queued.iter().any(|queued| queued.task.kind() == kind)
+    }
+
+    /// Whether a task of this kind takes part in our exchange.
+    pub(crate) fn is_active(&self, kind: TaskType) -> bool {
+        self.active.iter().any(|task| task.kind() == kind)
+    }
+
+    /// Whether the IKE_SA is going to be deleted.
+    pub(crate) fn is_delete_queued(&self) -> bool {
+        self.is_queued(TaskType::IkeDelete) || self.is_active(TaskType::IkeDelete)
+    }
+
+    /// Takes the first queued task of this kind that is due.
+    pub(crate) fn take_queued(&mut self, kind: TaskType, now: MonoTime) -> Option<Box<dyn Task>> {
+        let index = self.queued.iter().position(|queued| queued.task.kind() == kind && queued.due <= now)?;
+        Some(self.queued.remove(index).task)
+    }
+
+    /// When the next queued task may start.
+    pub(crate) fn next_due(&self) -> Option<MonoTime> {
+        self.queued.iter().map(|queued| queued.due).min()
+    }
+}

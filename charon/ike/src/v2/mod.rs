@@ -1,0 +1,19 @@
+//! IKEv2 (RFC 7296): exchanges, and the tasks they consist of.
+//!
+//! `receive` decides whether a datagram is a message this IKE_SA accepts, `respond` and `initiate` run tasks over it,
+//! `send` puts messages on their way and `retransmit` repeats them. None of these knows a payload: those belong to the
+//! `tasks`. How identities are proven is in `auth`.
+
+mod auth;
+mod exchanges;
+mod initiate;
+mod receive;
+mod respond;
+mod retransmit;
+mod send;
+mod task;
+pub(crate) mod tasks;
+
+pub(crate) use auth::AuthVerified;
+pub(crate) use exchanges::Exchanges;
+pub(crate) use task::Failure;

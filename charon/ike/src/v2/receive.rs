@@ -1,0 +1,228 @@
+//! Datagrams on their way in: which are accepted, and what becomes of the others (spec §2.4).
+
+use std::net::SocketAddr;
+
+use strongswan::crypto::hash::sha1;
+use strongswan::log;
+
+use super::task::{Failure, Incoming};
+use crate::env::Env;
+use crate::output::Alert;
+use crate::sa::{Connection, IkeSa, IkeSaState, Role, Timer};
+use crate::wire::{
+    self, ExchangeType, Header, Message, MessageId, Notify, NotifyType, Progress, Protected, ProtectionError, Reaction,
+    Reassembler, Received, WireError,
+};
+
+/// Which reassembler a message uses.
+fn slot(header: &Header) -> usize {
+    usize::from(header.is_response())
+}
+
+impl IkeSa {
+    /// A datagram arrived.
+    pub(crate) fn receive(&mut self, env: &mut Env<'_>, local: SocketAddr, remote: SocketAddr, data: Vec<u8>) {
+        let Ok((header, _)) = Header::parse(&data) else { return };
+        if !self.is_for_us(&header) || !self.accepts_id(env, &header, local, remote, &data) {
+            return;
+        }
+        // decryption works in place, so that this is the last chance
+        let hash = if header.is_request() { sha1(&[&data]) } else { [0; 20] };
+        let mut incoming = Incoming { message: Message::new(header), datagram: data, local, remote };
+        let parsed = match wire::parse(&incoming.datagram) {
+            Ok(Received::Plain(message)) => Ok(Some(message)),
+            Ok(Received::Protected(protected)) => self.open(env, &protected, &mut incoming.datagram, hash),
+            Err(error) => Err(error),
+        };
+        match parsed {
+            Ok(Some(message)) => {
+                log!(ENC, 1, "parsed {}", message.notation());
+                incoming.message = message;
+            }
+            Ok(None) => return,
+            Err(error) => return self.parse_failed(env, &incoming, hash, error),
+        }
+        if header.is_request() { self.accept_request(env, incoming, hash) } else { self.accept_response(env, incoming) }
+    }
+
+    /// The SPIs and the sender's role fit this IKE_SA.
+    fn is_for_us(&mut self, header: &Header) -> bool {
+        let from_initiator = self.id.role == Role::Responder;
+        if header.initiator_spi != self.id.initiator || header.from_initiator() != from_initiator {
+            return false;
+        }
+        match (self.id.role, self.id.responder) {
+            // as responder we know our SPI before the peer does
+            (Role::Responder, own) => header.responder_spi.is_none() || header.responder_spi == own,
+            (Role::Initiator, None) => true,
+            (Role::Initiator, known) => header.responder_spi == known,
+        }
+    }
+
+    /// The message ID is that of the exchange that is due. A repeated request is answered once more.
+    fn accepts_id(
+        &mut self,
+        env: &Env<'_>,
+        header: &Header,
+        local: SocketAddr,
+        remote: SocketAddr,
+        data: &[u8],
+    ) -> bool {
+        let id = header.message_id;
+        if header.is_response() {
+            let expected = self.exchanges.request.as_ref().map(|request| request.id);
+            if expected != Some(id) {
+                let expected = expected.unwrap_or(self.exchanges.next_id);
+                log!(IKE, 1, "received message ID {id}, expected {expected}, ignored");
+            }
+            return expected == Some(id);
+        }
+        let expected = self.exchanges.expected_id;
+        if id == expected {
+            return true;
+        }
+        if id.next() == expected && id != MessageId(u32::MAX) {
+            let packets = self.exchanges.answered.as_ref();
+            let packets = packets.filter(|answered| answered.hash == sha1(&[data]));
+            if let Some(packets) = packets.map(|answered| answered.packets.clone()) {
+                log!(IKE, 1, "received retransmit of request with ID {id}, retransmitting response");
+                self.alert(Alert::RetransmitReceive);
+                self.transmit_to(env, local, remote, &packets);
+                self.last_inbound = env.now;
+                return false;
+            }
+        }
+        log!(IKE, 1, "received message ID {id}, expected {expected}, ignored");
+        false
+    }
+
+    /// Decrypts a message; `None` if it is a fragment and others are missing.
+    fn open(
+        &mut self,
+        env: &Env<'_>,
+        protected: &Protected,
+        datagram: &mut [u8],
+        hash: [u8; 20],
+    ) -> Result<Option<Message>, WireError> {
+        let header = *protected.header();
+        let Some(keys) = &self.keys else {
+            log!(ENC, 1, "found encrypted payload, but no transform set");
+            return Err(WireError::Protection(ProtectionError::Missing));
+        };
+        let cipher = keys.inbound();
+        let Some(place) = protected.fragment() else {
+            return protected.unprotect(cipher, datagram).map(Some);
+        };
+        let content = protected.open(cipher, datagram)?;
+        log!(ENC, 1, "parsed {}", place.notation(&header));
+        self.last_inbound = env.now;
+        if place.number == 1 && header.is_request() {
+            self.exchanges.first_fragment = Some(Box::new(hash));
+        }
+        let Some(reassembler) = self.exchanges.reassembly.get_mut(slot(&header)) else { return Ok(None) };
+        let buffer = reassembler.get_or_insert_with(|| Box::new(Reassembler::new(env.settings.max_packet)));
+        match buffer.add(&header, place, protected.first(), content)? {
+            Progress::Waiting => Ok(None),
+            Progress::Complete(first, content) => {
+                *reassembler = None;
+                Message::parse_inner(header, first, &content).map(Some)
+            }
+        }
+    }
+
+    /// A message that cannot be used. Only requests are answered, and only if the peer can be held responsible.
+    fn parse_failed(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20], error: WireError) {
+        let header = &incoming.message.header;
+        log!(ENC, 1, "{error}");
+        if matches!(error, WireError::UnsupportedCritical(_)) {
+            log!(IKE, 1, "critical unknown payloads found");
+        }
+        log!(
+            IKE,
+            1,
+            "{} {} with message ID {} processing failed",
+            header.exchange,
+            header.direction(),
+            header.message_id
+        );
+        self.alert(Alert::ParseErrorBody);
+        if header.is_response() {
+            return;
+        }
+        let created = self.state() == IkeSaState::Created;
+        match error.reaction() {
+            Reaction::Ignore | Reaction::Stateless(_) => {
+                if created {
+                    self.close(env, Failure::Destroy);
+                }
+            }
+            Reaction::Reply(notify) => {
+                let fatal = notify.kind == NotifyType::InvalidSyntax && header.exchange != ExchangeType::IkeSaInit;
+                if header.exchange == ExchangeType::IkeSaInit || self.keys.is_some() {
+                    self.answer_with(env, incoming, hash, notify);
+                }
+                if created {
+                    self.close(env, Failure::Destroy);
+                } else if fatal {
+                    let silent = matches!(self.state(), IkeSaState::Connecting | IkeSaState::Rekeyed);
+                    self.close(env, if silent { Failure::Destroy } else { Failure::Failed });
+                }
+            }
+        }
+    }
+
+    fn accept_request(&mut self, env: &mut Env<'_>, incoming: Incoming, hash: [u8; 20]) {
+        let header = incoming.message.header;
+        let first_fragment = self.exchanges.first_fragment.take();
+        let hash = first_fragment.map_or(hash, |first| *first);
+        if matches!(self.connection, Connection::Unknown) && !self.find_ike_config(env, &incoming) {
+            let (local, remote) = (incoming.local, incoming.remote);
+            log!(IKE, 1, "no IKE config found for {}...{}, sending NO_PROPOSAL_CHOSEN", local.ip(), remote.ip());
+            let mut reply = Message::new(header.reply());
+            reply.push(Notify::new(NotifyType::NoProposalChosen));
+            if let Ok(packets) = self.encode(env, &mut reply) {
+                self.transmit_to(env, local, remote, &packets);
+            }
+            return self.close(env, Failure::Destroy);
+        }
+        if !self.may_serve(header.exchange) {
+            log!(IKE, 1, "ignoring {} in IKE_SA state {}", header.exchange, self.state());
+            return;
+        }
+        self.last_inbound = env.now;
+        let forced = header.message_id == MessageId(1);
+        self.update_hosts(env, incoming.local, incoming.remote, forced, forced);
+        self.process_request(env, &incoming, hash);
+    }
+
+    /// Whether a request of this kind makes sense now.
+    fn may_serve(&self, exchange: ExchangeType) -> bool {
+        let state = self.state();
+        if self.id.role == Role::Initiator && matches!(state, IkeSaState::Created | IkeSaState::Connecting) {
+            return false;
+        }
+        match exchange {
+            ExchangeType::IkeSaInit => state == IkeSaState::Created,
+            ExchangeType::IkeAuth => state == IkeSaState::Connecting,
+            ExchangeType::Informational => !matches!(state, IkeSaState::Created),
+            _ => state != IkeSaState::Rekeyed,
+        }
+    }
+
+    /// The configuration by which a new responder answers IKE_SA_INIT.
+    fn find_ike_config(&mut self, env: &Env<'_>, incoming: &Incoming) -> bool {
+        let configs = env.config.ike_configs(incoming.local, incoming.remote, 2);
+        let Some(config) = configs.into_iter().next() else { return false };
+        self.connection = Connection::Ike(config);
+        self.timers.set(Timer::HalfOpen, env.now + env.settings.half_open_timeout);
+        true
+    }
+
+    fn accept_response(&mut self, env: &mut Env<'_>, incoming: Incoming) {
+        let header = incoming.message.header;
+        let initial = header.message_id == MessageId::ZERO && header.exchange == ExchangeType::IkeSaInit;
+        self.last_inbound = env.now;
+        self.update_hosts(env, incoming.local, incoming.remote, initial, false);
+        self.process_response(env, &incoming);
+    }
+}

@@ -1,0 +1,148 @@
+//! The peer's exchanges: which tasks serve a request and how the response is built (spec §2.3, §2.4).
+
+use strongswan::crypto::Protocol;
+use strongswan::log;
+
+use super::exchanges::Answered;
+use super::task::{Failure, Incoming, Outgoing, Progress, Task};
+use super::tasks;
+use crate::env::Env;
+use crate::sa::{IkeSa, IkeSaState};
+use crate::wire::{Delete, ExchangeType, Message, Notify, NotifyType, Payload};
+
+impl IkeSa {
+    /// Runs tasks over a request and answers it. `hash` identifies the request's datagram.
+    pub(super) fn process_request(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20]) {
+        if self.exchanges.passive.is_empty() {
+            let Some(tasks) = self.tasks_for(&incoming.message) else { return };
+            self.exchanges.passive = tasks;
+        }
+        let mut tasks = std::mem::take(&mut self.exchanges.passive);
+        if tasks.iter_mut().any(|task| task.pre_process(self, incoming).is_err()) {
+            let exchange = incoming.message.header.exchange;
+            log!(IKE, 1, "ignore invalid {exchange} request");
+            match exchange {
+                ExchangeType::IkeSaInit => self.close(env, Failure::Destroy),
+                ExchangeType::IkeAuth => self.exchanges.passive = tasks,
+                _ => tasks.into_iter().for_each(|mut task| task.abandon(self, env)),
+            }
+            return;
+        }
+        let mut tasks = tasks.into_iter();
+        let mut failure = None;
+        for mut task in tasks.by_ref() {
+            match task.process(self, env, incoming) {
+                Ok(Progress::Done) => {}
+                Ok(Progress::More | Progress::Restart) => self.exchanges.passive.push(task),
+                Err(why) => {
+                    task.abandon(self, env);
+                    failure = Some(why);
+                    break;
+                }
+            }
+        }
+        self.exchanges.passive.extend(tasks);
+        match failure {
+            Some(failure) => self.close(env, failure),
+            None => self.build_response(env, incoming, hash),
+        }
+    }
+
+    fn build_response(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20]) {
+        let mut outgoing = Outgoing { message: Message::new(incoming.message.header.reply()), cancelled: false };
+        outgoing.message.header.responder_spi = self.id.responder;
+        let mut failure = None;
+        let mut tasks = std::mem::take(&mut self.exchanges.passive).into_iter();
+        for mut task in tasks.by_ref() {
+            match task.build(self, env, &mut outgoing) {
+                Ok(Progress::Done) => {}
+                Ok(Progress::More | Progress::Restart) => self.exchanges.passive.push(task),
+                Err(why) => {
+                    task.abandon(self, env);
+                    failure = Some(why);
+                    break;
+                }
+            }
+        }
+        self.exchanges.passive.extend(tasks);
+        if failure.is_some() && outgoing.exchange() == ExchangeType::IkeSaInit {
+            // there is no IKE_SA the peer could refer to
+            outgoing.message.header.responder_spi = None;
+        }
+        self.answer(env, incoming, hash, outgoing.message);
+        if let Some(failure) = failure {
+            self.close(env, failure);
+        }
+    }
+
+    /// Answers a request that no task got to see.
+    pub(super) fn answer_with(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20], notify: Notify) {
+        let mut message = Message::new(incoming.message.header.reply());
+        message.push(notify);
+        self.answer(env, incoming, hash, message);
+    }
+
+    /// Sends a response to where the request came from and keeps it for when the request comes again.
+    fn answer(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20], mut message: Message) {
+        let packets = match self.encode(env, &mut message) {
+            Ok(packets) => packets,
+            Err(error) => {
+                log!(ENC, 1, "generating response failed: {error}");
+                return self.close(env, Failure::Failed);
+            }
+        };
+        self.keep_init(message.header.exchange, &packets);
+        self.transmit_to(env, incoming.local, incoming.remote, &packets);
+        self.exchanges.answered = Some(Box::new(Answered { hash, packets }));
+        self.exchanges.expected_id = self.exchanges.expected_id.next();
+    }
+
+    /// The tasks that serve a request; none if it is not served.
+    fn tasks_for(&mut self, request: &Message) -> Option<Vec<Box<dyn Task>>> {
+        match request.header.exchange {
+            ExchangeType::IkeSaInit => Some(tasks::serving_initial()),
+            ExchangeType::CreateChildSa => {
+                if !self.state().is_authenticated() && self.state() != IkeSaState::Deleting {
+                    log!(IKE, 1, "received CREATE_CHILD_SA request for unestablished IKE_SA, rejected");
+                    return None;
+                }
+                let rekeyed = request.notify(NotifyType::RekeySa);
+                let rekeyed = rekeyed.filter(|notify| matches!(notify.protocol, Protocol::Ah | Protocol::Esp));
+                let task: Box<dyn Task> = match (request.ts_i().is_some() || request.ts_r().is_some(), rekeyed) {
+                    (true, Some(notify)) => Box::new(tasks::ChildRekeyResponder::new(notify)),
+                    (true, None) => Box::new(tasks::ChildCreateResponder::default()),
+                    (false, _) => Box::new(tasks::IkeRekeyResponder::default()),
+                };
+                Some(vec![task])
+            }
+            ExchangeType::Informational => Some(vec![self.informational_task(request)]),
+            ExchangeType::IkeAuth
+            | ExchangeType::IkeSessionResume
+            | ExchangeType::IkeIntermediate
+            | ExchangeType::IkeFollowupKe
+            | ExchangeType::Unknown(_) => None,
+        }
+    }
+
+    /// The first payload that means something decides what an INFORMATIONAL request is about.
+    fn informational_task(&self, request: &Message) -> Box<dyn Task> {
+        let found = request.payloads.iter().find_map(|payload| -> Option<Box<dyn Task>> {
+            match payload {
+                Payload::Notify(notify) if self.state() == IkeSaState::Rekeyed => {
+                    log!(IKE, 1, "received unexpected notify {} for rekeyed IKE_SA, ignored", notify.kind);
+                    None
+                }
+                Payload::Notify(notify) => match notify.kind {
+                    NotifyType::InvalidSyntax | NotifyType::AuthenticationFailed => {
+                        Some(Box::new(tasks::IkeDeleteResponder::default()))
+                    }
+                    _ => None,
+                },
+                Payload::Delete(Delete::Ike) => Some(Box::new(tasks::IkeDeleteResponder::default())),
+                Payload::Delete(Delete::Child { .. }) => Some(Box::new(tasks::ChildDeleteResponder::default())),
+                _ => None,
+            }
+        });
+        found.unwrap_or_else(|| Box::new(tasks::DpdResponder))
+    }
+}

@@ -1,0 +1,87 @@
+//! When a request is sent again, and when the peer is given up (spec §2.5).
+
+use std::time::Duration;
+
+use strongswan::crypto::Rng;
+use strongswan::log;
+
+use crate::env::Env;
+use crate::output::Alert;
+use crate::sa::{IkeSa, Timer};
+use crate::settings::RetransmitSettings;
+
+/// Jitter above this share of the wait is not useful.
+const MAX_JITTER: u8 = 20;
+
+impl RetransmitSettings {
+    /// The wait after the transmission with number `n`, from 0.
+    pub(crate) fn wait(&self, n: u32, rng: &mut dyn Rng) -> Duration {
+        let first = self.timeout.as_secs_f64() * 1000.0;
+        let grown = first * self.base.powf(f64::from(n));
+        let mut millis = if grown.is_finite() { grown.min(f64::from(u32::MAX)) } else { f64::from(u32::MAX) };
+        if !self.limit.is_zero() {
+            millis = millis.min(self.limit.as_secs_f64() * 1000.0);
+        }
+        let wait = Duration::from_secs_f64(millis.max(0.0) / 1000.0);
+        let percent = self.jitter.min(MAX_JITTER);
+        if percent == 0 {
+            return wait;
+        }
+        let share = f64::from(percent) / 100.0 * f64::from(rng.next_u32()) / (f64::from(u32::MAX) + 1.0);
+        wait.saturating_sub(wait.mul_f64(share))
+    }
+}
+
+impl IkeSa {
+    /// Sends the request in the air, the first time or again, and sets the timer for the next time.
+    pub(super) fn send_request(&mut self, env: &mut Env<'_>) {
+        let Some(mut request) = self.exchanges.request.take() else { return };
+        self.transmit(env, &request.packets);
+        let wait = env.settings.retransmit.wait(request.sent, env.rng);
+        self.timers.set(Timer::Retransmit, env.now + wait);
+        request.sent = request.sent.saturating_add(1);
+        self.exchanges.request = Some(request);
+    }
+
+    /// The peer has not answered in time.
+    pub(crate) fn retransmit(&mut self, env: &mut Env<'_>) {
+        let Some(request) = self.exchanges.request.as_ref() else { return };
+        let (id, sent) = (request.id, request.sent);
+        if sent > env.settings.retransmit.tries {
+            log!(IKE, 1, "giving up after {} retransmits", sent.saturating_sub(1));
+            self.alert(Alert::RetransmitSendTimeout);
+            self.peer_unresponsive(env);
+            return;
+        }
+        log!(IKE, 1, "retransmit {sent} of request with message ID {id}");
+        self.alert(Alert::RetransmitSend);
+        self.send_request(env);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use strongswan::crypto::SystemRng;
+
+    #[test]
+    fn default_waits() {
+        let settings = RetransmitSettings::default();
+        let waits: Vec<u128> = (0..6).map(|n| settings.wait(n, &mut SystemRng).as_millis()).collect();
+        assert_eq!(waits, [4000, 7200, 12960, 23328, 41990, 75582]);
+    }
+
+    #[test]
+    fn waits_are_bounded_and_jittered() {
+        let limited = RetransmitSettings { limit: Duration::from_secs(10), ..RetransmitSettings::default() };
+        assert_eq!(limited.wait(5, &mut SystemRng), Duration::from_secs(10));
+        assert_eq!(limited.wait(u32::MAX, &mut SystemRng), Duration::from_secs(10));
+        let endless = RetransmitSettings::default().wait(5000, &mut SystemRng);
+        assert_eq!(endless.as_millis(), u128::from(u32::MAX));
+        let jittered = RetransmitSettings { jitter: 90, ..RetransmitSettings::default() };
+        for _ in 0..100 {
+            let wait = jittered.wait(0, &mut SystemRng);
+            assert!(wait > Duration::from_millis(3199) && wait <= Duration::from_secs(4), "{wait:?}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! IKE_AUTH as initiator.
+
+use strongswan::identity::Identity;
+use strongswan::log;
+
+use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
+use crate::config::{PeerConfig, UniquePolicy};
+use crate::env::Env;
+use crate::output::Alert;
+use crate::sa::{Extensions, IkeSa};
+use crate::task::TaskType;
+use crate::v2::auth::{AuthVerified, VerifiedRound};
+use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
+use crate::wire::{ExchangeType, Id, NotifyType, Payload};
+
+/// The side that authenticates itself first.
+#[derive(Debug, Default)]
+pub(crate) struct AuthInitiator {
+    /// Rounds of ours that were sent.
+    sent: usize,
+    /// Rounds of the peer that were verified.
+    verified: Vec<VerifiedRound>,
+    /// The peer announced no further round.
+    peer_done: bool,
+    peer_id: Option<Id>,
+}
+
+impl Task for AuthInitiator {
+    fn kind(&self) -> TaskType {
+        TaskType::IkeAuth
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        if message.exchange() != ExchangeType::IkeAuth {
+            return Ok(Progress::More);
+        }
+        let Some(config) = sa.config().cloned() else { return Err(Failure::Failed) };
+        if let Some(round) = config.local.get(self.sent) {
+            let expected = self.expected_peer(&config);
+            let me = own_identity(sa, round, "IDi");
+            let id = Id::new(&me);
+            message.push(Payload::IdI(id.clone()));
+            if self.sent == 0 {
+                Self::announce(sa, env, message, &config, &me);
+            }
+            let other = expected.clone().unwrap_or_else(Identity::any);
+            sa.local_id = Some(me.clone());
+            let Some(auth) = authenticate(sa, env, round, &me, &other, &id) else {
+                sa.alert(Alert::LocalAuthFailed);
+                return Err(Failure::Failed);
+            };
+            message.push(auth);
+            self.sent = self.sent.saturating_add(1);
+            if self.sent < config.local.len() {
+                if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
+                    log!(IKE, 1, "peer does not support multiple authentication, but we require it");
+                    return Err(Failure::Failed);
+                }
+                message.notify(NotifyType::AnotherAuthFollows);
+            }
+        }
+        Ok(Progress::More)
+    }
+
+    fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        let message = &incoming.message;
+        if message.header.exchange != ExchangeType::IkeAuth {
+            return Ok(Progress::More);
+        }
+        let Some(config) = sa.config().cloned() else { return Err(Failure::Failed) };
+        let fatal = message.notifies().find(|notify| notify.kind.is_error() && !concerns_child(notify.kind));
+        if let Some(notify) = fatal {
+            log!(IKE, 1, "received {} notify error", notify.kind);
+            if notify.kind == NotifyType::AuthenticationFailed {
+                sa.alert(Alert::LocalAuthFailed);
+            }
+            return Err(Failure::Failed);
+        }
+        if !self.peer_done && self.verify_peer(sa, env, &config, incoming).is_none() {
+            sa.alert(Alert::PeerAuthFailed);
+            sa.send_auth_failed(env);
+            return Err(Failure::Failed);
+        }
+        if !self.peer_done || self.sent < config.local.len() {
+            return Ok(Progress::More);
+        }
+        if !self.satisfies(&config) {
+            sa.alert(Alert::PeerAuthFailed);
+            sa.send_auth_failed(env);
+            return Err(Failure::Failed);
+        }
+        let proof = AuthVerified::new(&self.verified);
+        if let Some(handshake) = sa.handshake() {
+            handshake.verified = proof;
+        }
+        Ok(Progress::Done)
+    }
+}
+
+impl AuthInitiator {
+    /// Whom we expect, if the configuration names someone.
+    fn expected_peer(&self, config: &PeerConfig) -> Option<Identity> {
+        let round = config.remote.get(self.verified.len())?;
+        round.id.clone().filter(is_concrete)
+    }
+
+    /// What goes into the first IKE_AUTH request only.
+    fn announce(sa: &IkeSa, env: &Env<'_>, message: &mut Outgoing, config: &PeerConfig, me: &Identity) {
+        let expected = config.remote.first().and_then(|round| round.id.clone()).filter(is_concrete);
+        if let Some(other) = &expected {
+            message.push(Payload::IdR(Id::new(other)));
+            // without a known peer nobody could say whether this is the first contact
+            if config.unique != UniquePolicy::Never
+                && env.peers.duplicates(sa.unique_id(), me, other, sa.remote.is_ipv6()).is_empty()
+            {
+                message.notify(NotifyType::InitialContact);
+            }
+        }
+        if sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
+            message.notify(NotifyType::MultipleAuthSupported);
+        }
+    }
+
+    /// Reads identity and AUTH of the peer's round.
+    fn verify_peer(&mut self, sa: &mut IkeSa, env: &Env<'_>, config: &PeerConfig, incoming: &Incoming) -> Option<()> {
+        let message = &incoming.message;
+        if let Some(id) = message.id_r() {
+            self.peer_id = Some(id.clone());
+        }
+        let Some(id) = self.peer_id.clone() else {
+            log!(IKE, 1, "IDr payload missing");
+            return None;
+        };
+        let Some(auth) = message.auth() else {
+            log!(IKE, 1, "AUTH payload missing");
+            return None;
+        };
+        let me = sa.local_id.clone()?;
+        let round = verify(sa, env, &me, &id, auth)?;
+        sa.remote_id = Some(round.identity().clone());
+        // the constraints of this round count before our next one reveals anything
+        if let Some(required) = config.remote.get(self.verified.len())
+            && !complies(&round, required)
+        {
+            return None;
+        }
+        self.verified.push(round);
+        self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
+        Some(())
+    }
+
+    /// Every configured round of the peer took place.
+    fn satisfies(&self, config: &PeerConfig) -> bool {
+        let enough = self.verified.len() >= config.remote.len();
+        if !enough {
+            log!(CFG, 1, "selected peer config '{}' unacceptable: insufficient authentication rounds", config.name);
+        }
+        enough
+    }
+}
+
+/// Errors that concern the CHILD_SA only (spec §5.3).
+fn concerns_child(kind: NotifyType) -> bool {
+    matches!(
+        kind,
+        NotifyType::NoProposalChosen
+            | NotifyType::SinglePairRequired
+            | NotifyType::NoAdditionalSas
+            | NotifyType::InternalAddressFailure
+            | NotifyType::FailedCpRequired
+            | NotifyType::TsUnacceptable
+            | NotifyType::InvalidSelectors
+    )
+}

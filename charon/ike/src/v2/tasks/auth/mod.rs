@@ -1,0 +1,8 @@
+//! IKE_AUTH (RFC 7296 §1.2, RFC 4739): identities and AUTH payloads, in one or more rounds a side.
+
+mod initiator;
+mod responder;
+mod rounds;
+
+pub(crate) use initiator::AuthInitiator;
+pub(crate) use responder::AuthResponder;

@@ -1,0 +1,265 @@
+//! IKE_AUTH as responder.
+
+use std::sync::Arc;
+
+use strongswan::identity::Identity;
+use strongswan::log;
+
+use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
+use crate::config::{PeerConfig, UniquePolicy};
+use crate::env::Env;
+use crate::input::DuplicateAction;
+use crate::output::{Alert, Output};
+use crate::sa::{Conditions, Connection, Extensions, IkeSa};
+use crate::task::TaskType;
+use crate::v2::auth::{AuthVerified, VerifiedRound};
+use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
+use crate::wire::{ExchangeType, Id, NotifyType, Payload};
+
+/// The side that verifies first.
+#[derive(Debug, Default)]
+pub(crate) struct AuthResponder {
+    /// The identity the peer asked for.
+    wanted: Option<Identity>,
+    /// Rounds of the peer that were verified.
+    verified: Vec<VerifiedRound>,
+    /// The peer announced no further round.
+    peer_done: bool,
+    /// Rounds of ours that were sent.
+    sent: usize,
+    failed: bool,
+    initial_contact: bool,
+}
+
+impl Task for AuthResponder {
+    fn kind(&self) -> TaskType {
+        TaskType::IkeAuth
+    }
+
+    fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        if incoming.message.header.exchange == ExchangeType::IkeAuth {
+            self.failed = self.read(sa, env, incoming).is_none();
+        }
+        Ok(Progress::More)
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        if message.exchange() != ExchangeType::IkeAuth {
+            return Ok(Progress::More);
+        }
+        if self.failed {
+            sa.alert(Alert::PeerAuthFailed);
+            return Self::reject(message);
+        }
+        let Some(config) = sa.config().cloned() else { return Self::reject(message) };
+        if self.answer(sa, env, message, &config).is_none() {
+            sa.alert(Alert::LocalAuthFailed);
+            return Self::reject(message);
+        }
+        if !self.peer_done || self.sent < config.local.len() {
+            return Ok(Progress::More);
+        }
+        if !self.enforce(sa) || !self.keep_unique(sa, env) {
+            return Self::reject(message);
+        }
+        let proof = AuthVerified::new(&self.verified);
+        if let Some(handshake) = sa.handshake() {
+            handshake.verified = proof;
+        }
+        Ok(Progress::Done)
+    }
+}
+
+impl AuthResponder {
+    fn reject(message: &mut Outgoing) -> Step {
+        message.message.payloads.clear();
+        message.notify(NotifyType::AuthenticationFailed);
+        Err(Failure::Failed)
+    }
+
+    /// Reads and verifies a round of the peer.
+    fn read(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Option<()> {
+        let message = &incoming.message;
+        if self.peer_done {
+            return Some(());
+        }
+        if message.has_notify(NotifyType::MultipleAuthSupported) {
+            sa.extensions |= Extensions::MULTIPLE_AUTH;
+        }
+        if message.has_notify(NotifyType::InitialContact) {
+            self.initial_contact = true;
+        }
+        let Some(id) = message.id_i().cloned() else {
+            log!(IKE, 1, "IDi payload missing");
+            return None;
+        };
+        let other = id.identity();
+        sa.remote_id = Some(other.clone());
+        if sa.config().is_none() {
+            self.wanted = message.id_r().map(Id::identity).filter(is_concrete);
+            self.select_config(sa, env, &other)?;
+        }
+        let Some(auth) = message.auth() else {
+            log!(IKE, 1, "peer requested EAP, config unacceptable");
+            return None;
+        };
+        let me = self.own_id(sa)?;
+        let round = verify(sa, env, &me, &id, auth)?;
+        self.verified.push(round);
+        self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
+        while !self.last_round_complies(sa) {
+            self.switch_config(sa, "non-matching authentication done")?;
+        }
+        Some(())
+    }
+
+    /// The identity we act as: the one the peer asked for, if the configuration allows it.
+    fn own_id(&self, sa: &IkeSa) -> Option<Identity> {
+        let config = sa.config()?;
+        let round = config.local.get(self.sent).or_else(|| config.local.first())?;
+        if let Some(wanted) = self.wanted.as_ref().filter(|_| self.sent == 0) {
+            match round.id.as_ref().filter(|id| !id.is_any()) {
+                Some(required) if !wanted.matches(required).is_match() => {
+                    log!(IKE, 1, "received IDr {wanted}, but require {required}");
+                    return None;
+                }
+                _ => return Some(wanted.clone()),
+            }
+        }
+        Some(own_identity(sa, round, "IDr"))
+    }
+
+    fn select_config(&self, sa: &mut IkeSa, env: &Env<'_>, other: &Identity) -> Option<()> {
+        let any = Identity::any();
+        let me = self.wanted.as_ref();
+        log!(
+            CFG,
+            1,
+            "looking for peer configs matching {}[{}]...{}[{other}]",
+            sa.local.ip(),
+            me.unwrap_or(&any),
+            sa.remote.ip()
+        );
+        let algorithms = sa.algorithms.clone();
+        let candidates = env.config.peer_configs(sa.local, sa.remote, me, Some(other), 2);
+        let fits = |config: &Arc<PeerConfig>| {
+            let fits = algorithms.as_ref().is_some_and(|algorithms| algorithms.are_in(&config.ike.proposals));
+            if !fits {
+                log!(CFG, 2, "ignore candidate '{}' without matching IKE proposal", config.name);
+            }
+            fits
+        };
+        let mut candidates: Vec<_> = candidates.into_iter().filter(fits).collect();
+        if candidates.is_empty() {
+            log!(CFG, 1, "no matching peer config found");
+            return None;
+        }
+        let selected = candidates.remove(0);
+        log!(CFG, 1, "selected peer config '{}'", selected.name);
+        sa.connection = Connection::Peer(selected);
+        sa.handshake()?.candidates = candidates;
+        Some(())
+    }
+
+    /// Falls back to the next candidate whose rounds so far fit.
+    fn switch_config(&self, sa: &mut IkeSa, why: &str) -> Option<()> {
+        log!(CFG, 1, "selected peer config '{}' unacceptable: {why}", sa.name());
+        let candidates = &mut sa.handshake()?.candidates;
+        if candidates.is_empty() {
+            log!(CFG, 1, "no alternative config found");
+            return None;
+        }
+        let next = candidates.remove(0);
+        log!(CFG, 1, "switching to peer config '{}'", next.name);
+        sa.connection = Connection::Peer(next);
+        Some(())
+    }
+
+    /// Whether every round so far is what the selected configuration demands.
+    fn last_round_complies(&self, sa: &IkeSa) -> bool {
+        let Some(config) = sa.config() else { return false };
+        self.verified.iter().zip(&config.remote).all(|(done, required)| complies(done, required))
+    }
+
+    /// Our identity and AUTH, if a round of ours is left.
+    fn answer(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &Env<'_>,
+        message: &mut Outgoing,
+        config: &Arc<PeerConfig>,
+    ) -> Option<()> {
+        let Some(round) = config.local.get(self.sent) else { return Some(()) };
+        let me = self.own_id(sa)?;
+        let other = sa.remote_id.clone()?;
+        let id = Id::new(&me);
+        message.push(Payload::IdR(id.clone()));
+        sa.local_id = Some(me.clone());
+        let auth = authenticate(sa, env, round, &me, &other, &id)?;
+        message.push(auth);
+        self.sent = self.sent.saturating_add(1);
+        if self.sent < config.local.len() {
+            if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
+                log!(IKE, 1, "peer does not support multiple authentication, but we require it");
+                return None;
+            }
+            message.notify(NotifyType::AnotherAuthFollows);
+        }
+        Some(())
+    }
+
+    /// All rounds the configuration demands took place; other candidates may be content with these.
+    fn enforce(&self, sa: &mut IkeSa) -> bool {
+        while let Some(config) = sa.config() {
+            if self.verified.len() >= config.remote.len() && self.last_round_complies(sa) {
+                return true;
+            }
+            if self.switch_config(sa, "insufficient authentication rounds").is_none() {
+                return false;
+            }
+        }
+        false
+    }
+
+    /// Uniqueness of the peer's IKE_SAs (spec §10); `false` refuses this one.
+    fn keep_unique(&self, sa: &mut IkeSa, env: &Env<'_>) -> bool {
+        if self.initial_contact {
+            sa.conditions |= Conditions::INIT_CONTACT_SEEN;
+        }
+        let (Some(config), Some(me), Some(other)) = (sa.config().cloned(), sa.local_id.clone(), sa.remote_id.clone())
+        else {
+            return false;
+        };
+        if config.unique == UniquePolicy::Never {
+            return true;
+        }
+        let duplicates = env.peers.duplicates(sa.unique_id(), &me, &other, sa.remote.is_ipv6());
+        if self.initial_contact {
+            for duplicate in &duplicates {
+                sa.push(Output::Duplicate { id: duplicate.id, action: DuplicateAction::Destroy });
+            }
+            return true;
+        }
+        let replaces = match config.unique {
+            UniquePolicy::Never | UniquePolicy::No => return true,
+            UniquePolicy::Replace => true,
+            UniquePolicy::Keep => false,
+        };
+        let mut kept = false;
+        for duplicate in duplicates.iter().filter(|duplicate| *duplicate.config == *config) {
+            let same_host = duplicate.remote == sa.remote;
+            if !replaces && !kept {
+                if !same_host {
+                    log!(IKE, 1, "canceling IKE_SA setup due to uniqueness policy");
+                    sa.alert(Alert::UniqueKeep);
+                    return false;
+                }
+                kept = true;
+                continue;
+            }
+            let action = if same_host { DuplicateAction::DeleteLater } else { DuplicateAction::Delete };
+            sa.push(Output::Duplicate { id: duplicate.id, action });
+        }
+        true
+    }
+}

@@ -1,0 +1,261 @@
+//! A further CHILD_SA, or the first one within IKE_AUTH (RFC 7296 §1.2, §1.3.1).
+
+use strongswan::log;
+
+use super::child_delete::ChildDeleteInitiator;
+use super::child_negotiation::{Answer, Offer, OfferError};
+use crate::config::Childless;
+use crate::env::Env;
+use crate::input::InitiateChild;
+use crate::output::Alert;
+use crate::sa::{ChildSaState, Extensions, IkeSa, IkeSaState, retry_delay};
+use crate::task::TaskType;
+use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
+use crate::wire::{ExchangeType, Notify, NotifyType};
+
+/// A CHILD_SA's setup failed and `charon.close_ike_on_child_failure` wants the IKE_SA closed: the response goes out first.
+const CLOSE_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Creates a CHILD_SA.
+#[derive(Debug)]
+pub(crate) struct ChildCreateInitiator {
+    request: InitiateChild,
+    offer: Offer,
+    /// It was offered in IKE_AUTH.
+    in_auth: bool,
+}
+
+impl ChildCreateInitiator {
+    pub(crate) fn new(request: InitiateChild) -> Self {
+        let mut offer = Offer::new(std::sync::Arc::clone(&request.config));
+        offer.packet = request.packet;
+        Self { request, offer, in_auth: false }
+    }
+
+    /// The peer would do without a CHILD_SA in IKE_AUTH, and so would we.
+    fn is_childless(sa: &IkeSa) -> bool {
+        let childless = sa.ike_config().map_or(Childless::Allow, |config| config.childless);
+        matches!(childless, Childless::Prefer | Childless::Force) && sa.extensions.contains(Extensions::CHILDLESS)
+    }
+
+    /// An equal CHILD_SA makes this one superfluous.
+    fn find_duplicate(&self, sa: &IkeSa) -> bool {
+        let reqid = self.request.reqid;
+        let same = |child: &&crate::sa::ChildSa| {
+            child.state() == ChildSaState::Installed
+                && *child.config == *self.request.config
+                && reqid.is_none_or(|reqid| child.reqid == Some(reqid))
+        };
+        let Some(duplicate) = sa.children.iter().find(same) else { return false };
+        let label = self.offer.child.as_ref().map_or_else(|| self.request.config.name.to_string(), ToString::to_string);
+        log!(
+            IKE,
+            1,
+            "not establishing CHILD_SA {label} due to existing duplicate {{{}}} with SPIs {}_i {}_o and TS {}",
+            duplicate.unique_id,
+            crate::sa::SpiText(duplicate.spi_in),
+            crate::sa::SpiText(duplicate.spi_out),
+            crate::sa::Selectors(&duplicate.local_ts, &duplicate.remote_ts)
+        );
+        true
+    }
+
+    fn failed(&mut self, sa: &mut IkeSa, env: &mut Env<'_>) {
+        self.offer.abandon(env);
+        log!(IKE, 1, "failed to establish CHILD_SA, keeping IKE_SA");
+        sa.report_child_failed(&self.request.config);
+        sa.alert(Alert::KeepOnChildSaFailure);
+        if self.in_auth && env.settings.close_ike_on_child_failure {
+            log!(IKE, 1, "closing IKE_SA due CHILD_SA setup failure");
+            sa.delete_at(env.now + CLOSE_DELAY);
+        }
+    }
+}
+
+impl Task for ChildCreateInitiator {
+    fn kind(&self) -> TaskType {
+        TaskType::ChildCreate
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        match message.exchange() {
+            ExchangeType::IkeSaInit => return Ok(Progress::More),
+            ExchangeType::IkeAuth => {
+                // SA and TS go into the first IKE_AUTH only
+                if self.in_auth || Self::is_childless(sa) {
+                    return Ok(Progress::More);
+                }
+                self.in_auth = true;
+            }
+            _ => {
+                self.in_auth = false;
+                if self.find_duplicate(sa) {
+                    sa.report_child_failed(&self.request.config);
+                    message.cancelled = true;
+                    return Ok(Progress::Done);
+                }
+            }
+        }
+        match self.offer.build(sa, env, message, self.in_auth) {
+            Ok(()) => Ok(Progress::More),
+            Err(_) if self.in_auth => Err(Failure::Failed),
+            Err(_) => {
+                self.failed(sa, env);
+                message.cancelled = true;
+                Ok(Progress::Done)
+            }
+        }
+    }
+
+    fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        let message = &incoming.message;
+        match message.header.exchange {
+            ExchangeType::IkeSaInit => {
+                // its keys are derived from the IKE_SA's nonces
+                if let Some(handshake) = sa.handshake() {
+                    self.offer.own_nonce.clone_from(&handshake.own_nonce);
+                    self.offer.peer_nonce.clone_from(&handshake.peer_nonce);
+                }
+                return Ok(Progress::More);
+            }
+            ExchangeType::IkeAuth if sa.state() != IkeSaState::Established => return Ok(Progress::More),
+            // childless: on with an exchange of its own
+            ExchangeType::IkeAuth if !self.in_auth => return Ok(Progress::More),
+            _ => {}
+        }
+        match self.offer.process(sa, env, message, self.in_auth) {
+            Ok(id) => {
+                sa.log_established(id, "");
+                sa.arm_inactivity(env, id);
+                sa.report_child(id, true);
+            }
+            Err(OfferError::Retry) => return Ok(Progress::More),
+            Err(OfferError::Refused(NotifyType::TemporaryFailure)) => {
+                let delay = retry_delay(env);
+                log!(IKE, 1, "received TEMPORARY_FAILURE notify");
+                log!(IKE, 1, "creating CHILD_SA failed, trying again in {} seconds", delay.as_secs());
+                self.offer.abandon(env);
+                sa.queue_at(env.now + delay, Box::new(Self::new(self.request.clone())));
+            }
+            Err(OfferError::Refused(kind)) => {
+                log!(IKE, 1, "received {kind} notify, no CHILD_SA built");
+                self.failed(sa, env);
+            }
+            Err(OfferError::Unusable) => {
+                if let Some(delete) = self.offer.child.as_ref().and_then(|child| ChildDeleteInitiator::unusable(child))
+                {
+                    sa.queue(env, Box::new(delete));
+                }
+                self.failed(sa, env);
+            }
+            Err(OfferError::Local) => self.failed(sa, env),
+        }
+        Ok(Progress::Done)
+    }
+
+    fn initiation(&self) -> Option<InitiateChild> {
+        Some(self.request.clone())
+    }
+
+    fn reset(&mut self, _sa: &mut IkeSa, env: &mut Env<'_>) {
+        self.offer.abandon(env);
+        *self = Self::new(self.request.clone());
+    }
+
+    fn abandon(&mut self, _sa: &mut IkeSa, env: &mut Env<'_>) {
+        self.offer.abandon(env);
+    }
+}
+
+/// Serves the peer's request for a CHILD_SA.
+#[derive(Debug, Default)]
+pub(crate) struct ChildCreateResponder {
+    answer: Answer,
+}
+
+impl ChildCreateResponder {
+    fn refused(sa: &mut IkeSa, env: &Env<'_>, message: &mut Outgoing, in_auth: bool, notify: Notify) {
+        let retry = notify.kind == NotifyType::InvalidKePayload;
+        message.push(notify);
+        if retry {
+            return;
+        }
+        log!(IKE, 1, "failed to establish CHILD_SA, keeping IKE_SA");
+        sa.alert(Alert::KeepOnChildSaFailure);
+        if in_auth && env.settings.close_ike_on_child_failure {
+            log!(IKE, 1, "closing IKE_SA due CHILD_SA setup failure");
+            sa.delete_at(env.now + CLOSE_DELAY);
+        }
+    }
+}
+
+impl Task for ChildCreateResponder {
+    fn kind(&self) -> TaskType {
+        TaskType::ChildCreate
+    }
+
+    fn process(&mut self, sa: &mut IkeSa, _env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        let message = &incoming.message;
+        match message.header.exchange {
+            ExchangeType::IkeSaInit => {}
+            // in IKE_AUTH it may come rounds before the one that completes authentication
+            _ if message.sa().is_some() => self.answer.read(message),
+            _ => {}
+        }
+        if let Some(handshake) = sa.handshake() {
+            self.answer.peer_nonce.clone_from(&handshake.peer_nonce);
+        }
+        Ok(Progress::More)
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        let in_auth = match message.exchange() {
+            ExchangeType::IkeSaInit => {
+                if let Some(handshake) = sa.handshake() {
+                    self.answer.own_nonce.clone_from(&handshake.own_nonce);
+                }
+                return Ok(Progress::More);
+            }
+            ExchangeType::IkeAuth => {
+                if sa.state() != IkeSaState::Established {
+                    return Ok(Progress::More);
+                }
+                let childless = sa.ike_config().map_or(Childless::Allow, |config| config.childless);
+                match (self.answer.is_offer(), childless) {
+                    (false, Childless::Never) => {
+                        log!(IKE, 1, "peer tried to initiate a childless IKE_SA");
+                        message.notify(NotifyType::InvalidSyntax);
+                        return Err(Failure::Failed);
+                    }
+                    (true, Childless::Force) => {
+                        log!(IKE, 1, "peer did not initiate a childless IKE_SA");
+                        message.notify(NotifyType::InvalidSyntax);
+                        return Err(Failure::Failed);
+                    }
+                    (false, _) => return Ok(Progress::Done),
+                    (true, _) => true,
+                }
+            }
+            _ => false,
+        };
+        let busy = match sa.state() {
+            IkeSaState::Rekeying => Some("rekeying"),
+            IkeSaState::Deleting => Some("deleting"),
+            _ => None,
+        };
+        if let Some(doing) = busy {
+            log!(IKE, 1, "unable to create CHILD_SA while {doing} IKE_SA");
+            message.notify(NotifyType::TemporaryFailure);
+            return Ok(Progress::Done);
+        }
+        match self.answer.build(sa, env, message, in_auth, None) {
+            Ok(id) => {
+                sa.log_established(id, "");
+                sa.arm_inactivity(env, id);
+                sa.report_child(id, true);
+            }
+            Err(notify) => Self::refused(sa, env, message, in_auth, notify),
+        }
+        Ok(Progress::Done)
+    }
+}

@@ -1,0 +1,440 @@
+//! Rekeying of a CHILD_SA (RFC 7296 §1.3.3, §2.8), and what happens when both sides do it at once (§2.8.1, RFC 7296 §2.25.1).
+//!
+//! The replacement's inbound SA is installed first on both sides; outbound traffic moves over when the old SA is deleted, so
+//! that no packet meets an SA the other side does not have.
+//!
+//! Of two simultaneous rekeyings the one that holds the lowest of the four nonces is redundant: the side that started it
+//! deletes its result. Each side only learns this when its own request is answered, and anything may arrive before that:
+//! [`Rival`] and the flags next to it remember.
+
+use std::sync::Arc;
+
+use strongswan::crypto::Protocol;
+use strongswan::log;
+
+use super::child_create::ChildCreateInitiator;
+use super::child_delete::ChildDeleteInitiator;
+use super::child_negotiation::{Answer, Inherited, Offer, OfferError};
+use crate::env::Env;
+use crate::ids::{Spi, UniqueId};
+use crate::input::InitiateChild;
+use crate::sa::{ChildSa, ChildSaState, IkeSa, IkeSaState, retry_delay};
+use crate::task::TaskType;
+use crate::v2::task::{Collision, Incoming, Outgoing, Progress, Step, Task, Verdict};
+use crate::wire::{Nonce, Notify, NotifyType};
+
+/// The peer's rekeying of the same CHILD_SA.
+#[derive(Debug)]
+struct Rival {
+    /// What it created.
+    new: UniqueId,
+    /// The lower of its nonces.
+    nonce: Nonce,
+    /// The peer has deleted what it created: it lost.
+    deleted: bool,
+}
+
+/// Rekeys a CHILD_SA.
+#[derive(Debug)]
+pub(crate) struct ChildRekeyInitiator {
+    old: UniqueId,
+    offer: Option<Offer>,
+    rival: Option<Rival>,
+    /// The peer has deleted the CHILD_SA that we are rekeying.
+    old_deleted: bool,
+    /// SPIs the peer deleted that we did not know; one may be that of our replacement.
+    deleted_spis: Vec<Spi>,
+}
+
+/// Unknown SPIs that are remembered; a peer has no business deleting more while one request is unanswered.
+const MAX_DELETED_SPIS: usize = 8;
+
+impl ChildRekeyInitiator {
+    pub(crate) fn new(old: UniqueId) -> Self {
+        Self { old, offer: None, rival: None, old_deleted: false, deleted_spis: Vec::new() }
+    }
+
+    /// The exchange was successful: decide whether it counts.
+    fn created(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, new: UniqueId, nonce: Option<Nonce>) {
+        sa.log_established(new, "inbound ");
+        let spi = sa.child(new).and_then(|child| child.spi_out);
+        if spi.is_some_and(|spi| self.deleted_spis.contains(&spi)) {
+            if let Some(child) = sa.child(new) {
+                log!(IKE, 1, "peer meanwhile sent a delete for CHILD_SA {child}, abort rekeying");
+            }
+            sa.destroy_child(env, new);
+            match self.rival.as_ref().filter(|rival| !rival.deleted) {
+                Some(rival) => self.lose_to(sa, env, rival.new),
+                None => self.remove_old(sa, env),
+            }
+            return;
+        }
+        let Some(rival) = self.rival.take() else { return self.win(sa, env, new) };
+        let lost = !rival.deleted && nonce.is_none_or(|own| own < rival.nonce);
+        if lost {
+            if let Some(child) = sa.child(new) {
+                log!(IKE, 1, "CHILD_SA rekey collision lost, deleting redundant child {child}");
+            }
+            sa.make_redundant(env, new);
+            sa.queue(env, Box::new(ChildDeleteInitiator::new(new, false)));
+            self.lose_to(sa, env, rival.new);
+        } else {
+            if let Some(child) = sa.child(self.old) {
+                log!(IKE, 1, "CHILD_SA rekey collision won, deleting old child {child}");
+            }
+            // the peer will delete what it created
+            sa.make_redundant(env, rival.new);
+            self.win(sa, env, new);
+        }
+    }
+
+    /// Ours is the replacement.
+    fn win(&self, sa: &mut IkeSa, env: &mut Env<'_>, new: UniqueId) {
+        sa.link_rekeyed(self.old, new);
+        sa.conclude_rekeying(env, self.old);
+        sa.set_child_state(self.old, ChildSaState::Rekeyed);
+        if self.old_deleted {
+            if let Some(child) = sa.child(self.old) {
+                log!(IKE, 1, "peer sent an incorrect delete for CHILD_SA {child} after responding to our rekeying");
+            }
+            sa.set_child_state(self.old, ChildSaState::Deleting);
+            sa.retire_child(env, self.old);
+        } else {
+            sa.queue(env, Box::new(ChildDeleteInitiator::new(self.old, false)));
+        }
+    }
+
+    /// The peer's is the replacement: it deletes the old one, if it has not done so.
+    fn lose_to(&self, sa: &mut IkeSa, env: &mut Env<'_>, new: UniqueId) {
+        sa.link_rekeyed(self.old, new);
+        if sa.child(self.old).is_some_and(|child| child.state() == ChildSaState::Rekeying) {
+            sa.set_child_state(self.old, ChildSaState::Rekeyed);
+        }
+        if self.old_deleted {
+            sa.conclude_rekeying(env, self.old);
+            sa.set_child_state(self.old, ChildSaState::Deleting);
+            sa.retire_child(env, self.old);
+        }
+    }
+
+    /// Nothing replaces the old one, but the peer is done with it.
+    fn remove_old(&self, sa: &mut IkeSa, env: &mut Env<'_>) {
+        if self.old_deleted {
+            sa.set_child_state(self.old, ChildSaState::Deleting);
+            sa.close_child(env, self.old);
+        } else {
+            sa.queue(env, Box::new(ChildDeleteInitiator::new(self.old, false)));
+        }
+    }
+
+    /// The exchange failed.
+    fn refused(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, kind: NotifyType) {
+        let Some(old) = sa.child(self.old).map(ToString::to_string) else { return };
+        if kind == NotifyType::NoAdditionalSas && self.rival.is_none() && !self.old_deleted {
+            log!(IKE, 1, "peer seems to not support CHILD_SA rekeying, starting reauthentication");
+            sa.set_child_state(self.old, ChildSaState::Installed);
+            sa.reauthenticate(env);
+            return;
+        }
+        if let Some(rival) = self.rival.take_if(|rival| !rival.deleted) {
+            log!(IKE, 1, "abort active rekeying for CHILD_SA {old} because the peer rekeyed it");
+            return self.lose_to(sa, env, rival.new);
+        }
+        if self.old_deleted {
+            let when = if kind == NotifyType::ChildSaNotFound {
+                "deleted it before it received"
+            } else {
+                "started to delete it before receiving"
+            };
+            log!(IKE, 1, "closing CHILD_SA {old} we tried to rekey because the peer {when} our request");
+            sa.set_child_state(self.old, ChildSaState::Deleting);
+            return sa.close_child(env, self.old);
+        }
+        if kind == NotifyType::ChildSaNotFound {
+            log!(IKE, 1, "peer didn't find CHILD_SA {old} we tried to rekey, create a replacement");
+            return self.recreate(sa, env);
+        }
+        let delay = retry_delay(env);
+        log!(IKE, 1, "CHILD_SA rekeying failed, trying again in {} seconds", delay.as_secs());
+        sa.set_child_state(self.old, ChildSaState::Installed);
+        sa.queue_at(env.now + delay, Box::new(Self::new(self.old)));
+    }
+
+    /// The old one is lost: start anew.
+    fn recreate(&self, sa: &mut IkeSa, env: &mut Env<'_>) {
+        let Some(child) = sa.child(self.old) else { return };
+        let request = InitiateChild { reqid: child.reqid, ..InitiateChild::new(Arc::clone(&child.config)) };
+        sa.report_child(self.old, false);
+        sa.destroy_child(env, self.old);
+        sa.queue(env, Box::new(ChildCreateInitiator::new(request)));
+    }
+
+    /// We cannot use what the peer accepted.
+    fn unusable(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, offer: &Offer) {
+        let lower = lower(offer.own_nonce.as_ref(), offer.peer_nonce.as_ref());
+        if let Some(delete) = offer.child.as_ref().and_then(|child| ChildDeleteInitiator::unusable(child)) {
+            sa.queue(env, Box::new(delete));
+        }
+        match self.rival.take_if(|rival| !rival.deleted) {
+            Some(rival) if lower.is_none_or(|own| own < rival.nonce) => self.lose_to(sa, env, rival.new),
+            rival => {
+                if let Some(rival) = rival {
+                    sa.make_redundant(env, rival.new);
+                }
+                let request = sa.child(self.old).map(|child| InitiateChild::new(Arc::clone(&child.config)));
+                self.remove_old(sa, env);
+                if let Some(request) = request {
+                    sa.queue(env, Box::new(ChildCreateInitiator::new(request)));
+                }
+            }
+        }
+    }
+}
+
+/// The lower nonce of an exchange.
+fn lower(own: Option<&Nonce>, peer: Option<&Nonce>) -> Option<Nonce> {
+    own.into_iter().chain(peer).min().cloned()
+}
+
+impl Task for ChildRekeyInitiator {
+    fn kind(&self) -> TaskType {
+        TaskType::ChildRekey
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        let retrying = self.offer.is_some();
+        let old = sa.child(self.old).filter(|child| match child.state() {
+            ChildSaState::Installed => true,
+            ChildSaState::Rekeying => retrying,
+            _ => false,
+        });
+        let Some((old, spi)) = old.and_then(|old| Some((old, old.spi_in?))) else {
+            message.cancelled = true;
+            return Ok(Progress::Done);
+        };
+        message.push(Notify::about_child(NotifyType::RekeySa, old.protocol, spi));
+        let mut offer = self.offer.take().unwrap_or_else(|| {
+            let mut offer = Offer::new(Arc::clone(&old.config));
+            offer.inherited = Some(Inherited::from(old));
+            offer
+        });
+        if offer.build(sa, env, message, false).is_err() {
+            offer.abandon(env);
+            message.cancelled = true;
+            self.refused(sa, env, NotifyType::NoProposalChosen);
+            return Ok(Progress::Done);
+        }
+        self.offer = Some(offer);
+        sa.set_child_state(self.old, ChildSaState::Rekeying);
+        Ok(Progress::More)
+    }
+
+    fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        let Some(mut offer) = self.offer.take() else { return Ok(Progress::Done) };
+        match offer.process(sa, env, &incoming.message, false) {
+            Ok(new) => {
+                let nonce = lower(offer.own_nonce.as_ref(), offer.peer_nonce.as_ref());
+                self.created(sa, env, new, nonce);
+            }
+            Err(OfferError::Retry) => {
+                self.offer = Some(offer);
+                return Ok(Progress::More);
+            }
+            Err(OfferError::Refused(kind)) => {
+                offer.abandon(env);
+                self.refused(sa, env, kind);
+            }
+            Err(OfferError::Unusable | OfferError::Local) => {
+                self.unusable(sa, env, &offer);
+                offer.abandon(env);
+            }
+        }
+        Ok(Progress::Done)
+    }
+
+    fn collide(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, collision: Collision) -> Verdict {
+        match collision {
+            Collision::ChildRekeyed { old, new, nonce } if old == self.old => {
+                if let Some(child) = sa.child(old) {
+                    log!(IKE, 1, "detected rekey collision for CHILD_SA {child}");
+                }
+                sa.link_rekeyed(old, new);
+                self.rival = Some(Rival { new, nonce, deleted: false });
+                Verdict::Taken
+            }
+            Collision::ChildDeleted { child: Some(child), .. } if child == self.old => {
+                self.old_deleted = true;
+                if let Some(child) = sa.child(child) {
+                    log!(IKE, 1, "keeping rekeyed CHILD_SA {child} until active rekeying is concluded");
+                }
+                // traffic must not wait for that
+                if self.rival.as_ref().is_some_and(|rival| !rival.deleted) {
+                    sa.conclude_rekeying(env, self.old);
+                }
+                Verdict::Taken
+            }
+            Collision::ChildDeleted { child: Some(child), .. }
+                if self.rival.as_ref().is_some_and(|rival| rival.new == child) =>
+            {
+                if let Some(rival) = &mut self.rival {
+                    rival.deleted = true;
+                }
+                sa.make_redundant(env, child);
+                sa.set_child_state(child, ChildSaState::Deleting);
+                sa.retire_child(env, child);
+                Verdict::Taken
+            }
+            Collision::ChildDeleted { child: None, spi } => {
+                if self.deleted_spis.len() < MAX_DELETED_SPIS {
+                    self.deleted_spis.push(spi);
+                }
+                Verdict::Taken
+            }
+            other => Verdict::Unrelated(other),
+        }
+    }
+
+    fn concerns(&self, child: UniqueId) -> bool {
+        self.old == child
+    }
+
+    fn abandon(&mut self, _sa: &mut IkeSa, env: &mut Env<'_>) {
+        if let Some(mut offer) = self.offer.take() {
+            offer.abandon(env);
+        }
+    }
+}
+
+/// Serves the peer's rekeying.
+#[derive(Debug)]
+pub(crate) struct ChildRekeyResponder {
+    protocol: Protocol,
+    /// The peer's inbound SPI of the CHILD_SA.
+    spi: Option<Spi>,
+    answer: Answer,
+}
+
+impl ChildRekeyResponder {
+    pub(crate) fn new(notify: &Notify) -> Self {
+        Self { protocol: notify.protocol, spi: notify.spi.child(), answer: Answer::default() }
+    }
+}
+
+impl Task for ChildRekeyResponder {
+    fn kind(&self) -> TaskType {
+        TaskType::ChildRekey
+    }
+
+    fn process(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        self.answer.read(&incoming.message);
+        Ok(Progress::More)
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        let busy = match sa.state() {
+            IkeSaState::Rekeying => Some("rekeying"),
+            IkeSaState::Deleting => Some("deleting"),
+            _ => None,
+        };
+        if let Some(doing) = busy {
+            log!(IKE, 1, "unable to rekey CHILD_SA while {doing} IKE_SA");
+            message.notify(NotifyType::TemporaryFailure);
+            return Ok(Progress::Done);
+        }
+        let found = self.spi.and_then(|spi| sa.child_by_outbound(self.protocol, spi));
+        let found = found.filter(|child| !matches!(child.state(), ChildSaState::Deleted | ChildSaState::Rekeyed));
+        let Some(old) = found else {
+            let kind = NotifyType::ChildSaNotFound;
+            log!(
+                IKE,
+                1,
+                "unable to rekey, {} CHILD_SA with SPI {} not found",
+                self.protocol,
+                crate::sa::SpiText(self.spi)
+            );
+            message.push(match self.spi {
+                Some(spi) => Notify::about_child(kind, self.protocol, spi),
+                None => Notify::new(kind),
+            });
+            return Ok(Progress::Done);
+        };
+        if old.state() == ChildSaState::Deleting {
+            log!(IKE, 1, "unable to rekey CHILD_SA {old}, we are deleting it");
+            message.notify(NotifyType::TemporaryFailure);
+            return Ok(Progress::Done);
+        }
+        let id = old.unique_id;
+        let replaced = (Arc::clone(&old.config), Inherited::from(old));
+        match self.answer.build(sa, env, message, false, Some(replaced)) {
+            Err(notify) => {
+                message.push(notify);
+            }
+            Ok(new) => {
+                sa.log_established(new, "inbound ");
+                let nonce = lower(self.answer.own_nonce.as_ref(), self.answer.peer_nonce.as_ref());
+                if let Some(nonce) = nonce
+                    && let Verdict::Unrelated(_) = sa.collide(env, Collision::ChildRekeyed { old: id, new, nonce })
+                {
+                    sa.link_rekeyed(id, new);
+                    sa.set_child_state(id, ChildSaState::Rekeyed);
+                }
+            }
+        }
+        Ok(Progress::Done)
+    }
+}
+
+impl IkeSa {
+    /// Remembers which CHILD_SA replaces which.
+    fn link_rekeyed(&mut self, old: UniqueId, new: UniqueId) {
+        if let Some(child) = self.child_mut(old) {
+            child.rekey_partner = Some(new);
+        }
+        if let Some(child) = self.child_mut(new) {
+            child.rekey_partner = Some(old);
+        }
+    }
+
+    /// Moves outbound traffic from a rekeyed CHILD_SA to its replacement. Doing so again changes nothing.
+    pub(super) fn conclude_rekeying(&mut self, env: &mut Env<'_>, old: UniqueId) {
+        let Some(new) = self.child(old).and_then(|child| child.rekey_partner) else { return };
+        let Some(child) = self.child_mut(new) else { return };
+        if child.outbound_installed() || child.state() != ChildSaState::Installed {
+            return;
+        }
+        if let Err(error) = child.install_outbound(env) {
+            log!(CHD, 1, "unable to install outbound IPsec SA of {child}: {error}");
+        }
+        self.log_established(new, "outbound ");
+        if let Some(child) = self.child_mut(old) {
+            child.remove_outbound(env);
+        }
+        self.log_rekeyed(old, new);
+        self.report_child_rekey(old, new);
+        self.arm_inactivity(env, new);
+    }
+
+    /// A CHILD_SA that lost a collision: it must not carry traffic of ours, and nobody hears of its end.
+    fn make_redundant(&mut self, env: &mut Env<'_>, id: UniqueId) {
+        if let Some(child) = self.child_mut(id) {
+            child.remove_outbound(env);
+            child.rekey_partner = None;
+        }
+        if self.child(id).map(ChildSa::state) == Some(ChildSaState::Installed) {
+            self.set_child_state(id, ChildSaState::Rekeyed);
+        }
+    }
+
+    /// Tells the tasks that wait for an answer what the peer did.
+    pub(super) fn collide(&mut self, env: &mut Env<'_>, collision: Collision) -> Verdict {
+        let mut active = std::mem::take(&mut self.exchanges.active);
+        let mut verdict = Verdict::Unrelated(collision);
+        for task in &mut active {
+            let Verdict::Unrelated(collision) = verdict else { break };
+            verdict = task.collide(self, env, collision);
+        }
+        // tasks never start an exchange from here, so nothing was added meanwhile
+        self.exchanges.active = active;
+        verdict
+    }
+}

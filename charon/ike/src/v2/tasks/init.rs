@@ -1,0 +1,287 @@
+//! IKE_SA_INIT (RFC 7296 §1.2): algorithms, key exchange, nonces, and the capabilities announced along with them.
+
+use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Secret, TransformType, ke};
+use strongswan::log;
+
+use super::proposals::{Choice, choose};
+use crate::config::{Childless, Fragmentation};
+use crate::env::Env;
+use crate::output::Alert;
+use crate::sa::{Connection, Extensions, IkeKeys, IkeSa, IkeSaState, IkeSeed};
+use crate::snapshot::Algorithms;
+use crate::task::TaskType;
+use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task, Veto};
+use crate::wire::{Ke, Nonce, Notify, NotifyType, Sa, SpiField};
+
+/// How often IKE_SA_INIT is started over because of COOKIE or INVALID_KE_PAYLOAD.
+const MAX_RETRIES: u8 = 5;
+
+/// The side that sends the request.
+#[derive(Debug, Default)]
+pub(crate) struct InitInitiator {
+    nonce: Option<Nonce>,
+    ke: Option<KeyExchange>,
+    /// The method the responder asked for.
+    requested: Option<KeyExchangeMethod>,
+    cookie: Option<Vec<u8>>,
+    retries: u8,
+    proposals: Vec<Proposal>,
+}
+
+impl Task for InitInitiator {
+    fn kind(&self) -> TaskType {
+        TaskType::IkeInit
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        let Some(config) = sa.ike_config().cloned() else { return Err(Failure::Failed) };
+        sa.float_source(env);
+        log!(IKE, 0, "initiating IKE_SA {} to {}", sa.label(), sa.remote.ip());
+        sa.set_state(IkeSaState::Connecting);
+        if self.retries >= MAX_RETRIES {
+            log!(IKE, 1, "giving up after {MAX_RETRIES} retries");
+            return Err(Failure::Failed);
+        }
+        self.proposals.clone_from(&config.proposals);
+        let configured = self.proposals.iter().find_map(Proposal::key_exchange);
+        let Some(method) = self.requested.or(configured) else {
+            log!(IKE, 1, "no key exchange method configured");
+            return Err(Failure::Failed);
+        };
+        Proposal::promote_key_exchange_in(&mut self.proposals, method);
+        if self.ke.as_ref().map(KeyExchange::method) != Some(method) {
+            self.ke = KeyExchange::generate(method).ok();
+        }
+        let Some(ke) = &self.ke else {
+            log!(IKE, 1, "configured key exchange method {method} not supported");
+            return Err(Failure::Failed);
+        };
+        let nonce = self.nonce.get_or_insert_with(|| Nonce::generate(env.rng)).clone();
+        if let Some(cookie) = &self.cookie {
+            message.push(Notify::with_data(NotifyType::Cookie, cookie));
+        }
+        message.push(Sa::offer(self.proposals.iter().cloned(), SpiField::NONE));
+        message.push(Ke { method, data: ke.public_value().to_vec() });
+        message.push(nonce.clone());
+        if config.fragmentation != Fragmentation::No {
+            message.notify(NotifyType::FragmentationSupported);
+        }
+        if let Some(handshake) = sa.handshake() {
+            handshake.own_nonce = Some(nonce);
+        }
+        Ok(Progress::More)
+    }
+
+    fn pre_process(&mut self, _sa: &mut IkeSa, incoming: &Incoming) -> Result<(), Veto> {
+        let cookie = incoming.message.notify(NotifyType::Cookie).map(|notify| notify.data.as_slice());
+        if cookie.is_some() && cookie == self.cookie.as_deref() {
+            log!(IKE, 1, "ignore response with duplicate COOKIE notify");
+            return Err(Veto);
+        }
+        Ok(())
+    }
+
+    fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        let message = &incoming.message;
+        if let Some(notify) = message.notify(NotifyType::Cookie) {
+            self.cookie = Some(notify.data.to_vec());
+            self.retries = self.retries.saturating_add(1);
+            return Ok(Progress::Restart);
+        }
+        if let Some(notify) = message.notify(NotifyType::InvalidKePayload) {
+            return self.retry(notify);
+        }
+        if let Some(notify) = message.error_notify() {
+            log!(IKE, 1, "received {} notify error", notify.kind);
+            return Err(Failure::Failed);
+        }
+        announced(sa, incoming);
+        let (Some(payload), Some(ke), Some(nonce), Some(responder)) =
+            (message.sa(), message.ke(), message.nonce(), message.header.responder_spi)
+        else {
+            log!(IKE, 1, "IKE_SA_INIT response incomplete");
+            return Err(Failure::Failed);
+        };
+        let Some(Choice { proposal, .. }) = choose(sa, env, &self.proposals, payload, false) else {
+            log!(IKE, 1, "received proposals unacceptable");
+            sa.alert(Alert::ProposalMismatchIke);
+            return Err(Failure::Failed);
+        };
+        let Some(own) = self.ke.take_if(|own| own.method() == ke.method && proposal.key_exchange() == Some(ke.method))
+        else {
+            log!(IKE, 1, "received KE payload does not match the selected key exchange method");
+            return Err(Failure::Failed);
+        };
+        let shared = match own.agree(&ke.data) {
+            Ok(shared) => shared,
+            Err(error) => {
+                log!(IKE, 1, "key exchange failed: {error}");
+                return Err(Failure::Failed);
+            }
+        };
+        sa.id.responder = Some(responder);
+        if let Some(handshake) = sa.handshake() {
+            handshake.init_received.clone_from(&incoming.datagram);
+            handshake.peer_nonce = Some(nonce.clone());
+        }
+        derive_keys(sa, &proposal, &shared)?;
+        Ok(Progress::Done)
+    }
+}
+
+impl InitInitiator {
+    /// INVALID_KE_PAYLOAD: the responder wants another method, which must be one we offered.
+    fn retry(&mut self, notify: &Notify) -> Step {
+        let used = self.proposals.iter().find_map(Proposal::key_exchange);
+        let (Some(used), Some(requested)) = (used, notify.requested_ke()) else {
+            log!(IKE, 1, "received {} notify error", notify.kind);
+            return Err(Failure::Failed);
+        };
+        log!(IKE, 1, "peer didn't accept key exchange method {used}, it requested {requested}");
+        // anyone can send this: it must not talk us into something that is not configured
+        if !self.proposals.iter().any(|proposal| proposal.contains(TransformType::KeyExchange, requested)) {
+            return Err(Failure::Failed);
+        }
+        self.requested = Some(requested);
+        self.retries = self.retries.saturating_add(1);
+        Ok(Progress::Restart)
+    }
+}
+
+/// The side that answers.
+#[derive(Debug, Default)]
+pub(crate) struct InitResponder {
+    choice: Option<(u8, Proposal)>,
+    ke: Option<Ke>,
+    nonce: Option<Nonce>,
+    fragmentation: bool,
+    answered: bool,
+}
+
+impl Task for InitResponder {
+    fn kind(&self) -> TaskType {
+        TaskType::IkeInit
+    }
+
+    fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        if self.answered {
+            return Ok(Progress::Done);
+        }
+        log!(IKE, 0, "{} is initiating IKE_SA {}", incoming.remote.ip(), sa.label());
+        sa.set_state(IkeSaState::Connecting);
+        let message = &incoming.message;
+        self.fragmentation = message.has_notify(NotifyType::FragmentationSupported);
+        announced(sa, incoming);
+        self.ke = message.ke().cloned();
+        self.nonce = message.nonce().cloned();
+        self.choice = message.sa().and_then(|payload| select_with_fallback(sa, env, incoming, payload));
+        if let Some(handshake) = sa.handshake() {
+            handshake.init_received.clone_from(&incoming.datagram);
+        }
+        Ok(Progress::More)
+    }
+
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        if self.answered {
+            return Ok(Progress::Done);
+        }
+        self.answered = true;
+        let (Some((number, proposal)), Some(ke), Some(peer_nonce)) =
+            (self.choice.take(), self.ke.take(), self.nonce.take())
+        else {
+            log!(IKE, 1, "received proposals unacceptable");
+            sa.alert(Alert::ProposalMismatchIke);
+            message.notify(NotifyType::NoProposalChosen);
+            return Err(Failure::Failed);
+        };
+        let Some(method) = proposal.key_exchange().filter(|method| ke::is_supported(*method)) else {
+            message.notify(NotifyType::NoProposalChosen);
+            return Err(Failure::Failed);
+        };
+        if method != ke.method {
+            log!(IKE, 1, "key exchange method {} unacceptable, requesting {method}", ke.method);
+            message.push(Notify::invalid_ke(method));
+            return Err(Failure::Failed);
+        }
+        let Ok((public, shared)) = ke::respond(method, &ke.data) else {
+            log!(IKE, 1, "applying received public value of {method} failed");
+            message.notify(NotifyType::NoProposalChosen);
+            return Err(Failure::Failed);
+        };
+        let nonce = Nonce::generate(env.rng);
+        if let Some(handshake) = sa.handshake() {
+            handshake.own_nonce = Some(nonce.clone());
+            handshake.peer_nonce = Some(peer_nonce);
+        }
+        derive_keys(sa, &proposal, &shared)?;
+        message.push(Sa::choice(number, proposal, SpiField::NONE));
+        message.push(Ke { method, data: public });
+        message.push(nonce);
+        let config = sa.ike_config().cloned();
+        if self.fragmentation && config.as_ref().is_some_and(|c| c.fragmentation != Fragmentation::No) {
+            message.notify(NotifyType::FragmentationSupported);
+        }
+        if config.is_some_and(|c| c.childless != Childless::Never) {
+            message.notify(NotifyType::ChildlessIkev2Supported);
+        }
+        if env.settings.multiple_authentication {
+            message.notify(NotifyType::MultipleAuthSupported);
+        }
+        Ok(Progress::More)
+    }
+}
+
+/// The responder's choice; if nothing fits, the next configurations for these addresses are tried.
+fn select_with_fallback(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming, payload: &Sa) -> Option<(u8, Proposal)> {
+    let current = sa.ike_config().cloned()?;
+    let others = env.config.ike_configs(incoming.local, incoming.remote, 2);
+    let others = others.into_iter().filter(|config| **config != *current);
+    for (index, config) in std::iter::once(std::sync::Arc::clone(&current)).chain(others).enumerate() {
+        if index > 0 {
+            log!(IKE, 1, "no matching proposal found, trying alternative config");
+        }
+        if let Some(Choice { proposal, offered }) = choose(sa, env, &config.proposals, payload, false) {
+            sa.connection = Connection::Ike(config);
+            return Some((offered.number, proposal));
+        }
+    }
+    None
+}
+
+/// Remembers what the peer says it can do.
+fn announced(sa: &mut IkeSa, incoming: &Incoming) {
+    let fragmentation = sa.ike_config().is_some_and(|config| config.fragmentation != Fragmentation::No);
+    for notify in incoming.message.notifies() {
+        match notify.kind {
+            NotifyType::FragmentationSupported if fragmentation => sa.extensions |= Extensions::FRAGMENTATION,
+            NotifyType::ChildlessIkev2Supported => sa.extensions |= Extensions::CHILDLESS,
+            NotifyType::MultipleAuthSupported => sa.extensions |= Extensions::MULTIPLE_AUTH,
+            _ => {}
+        }
+    }
+}
+
+/// Derives the IKE_SA's keys from what is known now.
+fn derive_keys(sa: &mut IkeSa, proposal: &Proposal, shared: &Secret) -> Result<(), Failure> {
+    let initiator = sa.id.role == crate::Role::Initiator;
+    let (spi_i, spi_r) = (sa.id.initiator, sa.id.responder.ok_or(Failure::Failed)?);
+    let handshake = sa.handshake().ok_or(Failure::Failed)?;
+    let own = handshake.own_nonce.as_ref().ok_or(Failure::Failed)?;
+    let peer = handshake.peer_nonce.as_ref().ok_or(Failure::Failed)?;
+    let (ni, nr) = if initiator { (own, peer) } else { (peer, own) };
+    let algorithms = Algorithms::from(proposal);
+    let seed =
+        IkeSeed { algorithms: &algorithms, ni: ni.as_bytes(), nr: nr.as_bytes(), spi_i, spi_r, shared, initiator };
+    match IkeKeys::derive(&seed) {
+        Ok((keys, auth_keys)) => {
+            handshake.keys = Some(auth_keys);
+            sa.keys = Some(Box::new(keys));
+            sa.algorithms = Some(algorithms);
+            Ok(())
+        }
+        Err(error) => {
+            log!(IKE, 1, "key derivation failed: {error}");
+            Err(Failure::Failed)
+        }
+    }
+}

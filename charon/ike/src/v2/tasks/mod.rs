@@ -1,0 +1,50 @@
+//! The tasks of IKEv2, one file per concern of an exchange.
+
+mod auth;
+mod child_create;
+mod child_delete;
+mod child_negotiation;
+mod child_rekey;
+mod child_select;
+mod dpd;
+mod establish;
+mod ike_delete;
+mod ike_rekey;
+mod init;
+mod natd;
+mod proposals;
+mod reauth_complete;
+mod vendor;
+
+pub(crate) use child_create::{ChildCreateInitiator, ChildCreateResponder};
+pub(crate) use child_delete::{ChildDeleteInitiator, ChildDeleteResponder};
+pub(crate) use child_rekey::{ChildRekeyInitiator, ChildRekeyResponder};
+pub(crate) use dpd::{DpdInitiator, DpdResponder};
+pub(crate) use ike_delete::{IkeDeleteInitiator, IkeDeleteResponder};
+pub(crate) use ike_rekey::{IkeRekeyInitiator, IkeRekeyResponder};
+pub(crate) use reauth_complete::ReauthComplete;
+
+use super::task::Task;
+
+/// What an initiator queues to establish an IKE_SA; CHILD_SAs are queued next to it.
+pub(crate) fn initial() -> Vec<Box<dyn Task>> {
+    vec![
+        Box::new(vendor::Vendor),
+        Box::new(init::InitInitiator::default()),
+        Box::new(natd::NatDetection::default()),
+        Box::new(auth::AuthInitiator::default()),
+        Box::new(establish::Establish),
+    ]
+}
+
+/// What serves an IKE_SA_INIT request and the IKE_AUTH requests after it.
+pub(crate) fn serving_initial() -> Vec<Box<dyn Task>> {
+    vec![
+        Box::new(vendor::Vendor),
+        Box::new(init::InitResponder::default()),
+        Box::new(natd::NatDetection::default()),
+        Box::new(auth::AuthResponder::default()),
+        Box::new(establish::Establish),
+        Box::new(ChildCreateResponder::default()),
+    ]
+}
