@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod config;
+pub mod control;
 pub mod kernel;
 pub mod manager;
 pub mod net;
