@@ -6,6 +6,7 @@
 //! connections as with ten.
 
 mod auth;
+mod certificate;
 mod child;
 mod connection;
 mod connections;

@@ -1,8 +1,11 @@
 //! `list-conns`: one `list-conn` event for each connection.
 
+use std::sync::Arc;
+
 use ike::config::{
     Action, AuthClass, AuthRound, ChildConfig, EapMethod, IkeVersion, PeerConfig, Revocation, UniquePolicy,
 };
+use strongswan::credentials::Certificate;
 use strongswan::host::HostSpec;
 use strongswan::identity::Identity;
 use vici::{Message, Request, Responder};
@@ -74,17 +77,13 @@ fn unique(policy: UniquePolicy) -> &'static str {
 /// An authentication round: only what is configured, then the lists.
 fn auth(round: &AuthRound) -> Message {
     let mut block = Message::new();
+    if round.class != AuthClass::Any {
+        block.push("class", format_args!("{}", round.class));
+    }
     match &round.class {
-        AuthClass::Any => {}
-        AuthClass::Pubkey => drop(block.push("class", "public key")),
-        AuthClass::Psk => drop(block.push("class", "pre-shared key")),
-        AuthClass::Eap(method) => {
-            block.push("class", "EAP");
-            push_eap(&mut block, *method);
-        }
-        AuthClass::Xauth(backend) => {
-            block.push("class", "XAuth").push_some("xauth", backend.as_deref());
-        }
+        AuthClass::Any | AuthClass::Pubkey | AuthClass::Psk => {}
+        AuthClass::Eap(method) => push_eap(&mut block, *method),
+        AuthClass::Xauth(backend) => drop(block.push_some("xauth", backend.as_deref())),
     }
     for (key, id) in
         [("id", &round.id), ("aaa_id", &round.aaa_id), ("eap_id", &round.eap_id), ("xauth_id", &round.xauth_id)]
@@ -102,9 +101,13 @@ fn auth(round: &AuthRound) -> Message {
     block.push_some("ca_id", round.ca_id.as_ref().map(Identity::to_string));
     block.push_list("groups", round.groups.iter().map(Identity::to_string));
     block.push_list("cert_policy", round.cert_policies.iter());
-    block.push_list("certs", [""; 0]);
-    block.push_list("cacerts", [""; 0]);
+    block.push_list("certs", subjects(&round.certs));
+    block.push_list("cacerts", subjects(&round.cacerts));
     block
+}
+
+fn subjects(certificates: &[Arc<Certificate>]) -> impl Iterator<Item = String> {
+    certificates.iter().map(|certificate| certificate.subject().to_string())
 }
 
 fn push_eap(block: &mut Message, method: EapMethod) {
@@ -171,6 +174,8 @@ fn action(action: Action) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use strongswan::credentials::AuthOptions;
+
     use crate::config;
 
     #[test]
@@ -189,7 +194,7 @@ mod tests {
             .with("ppk_required", "yes")
             .with_section("local", local)
             .with_section("children", Message::new().with_section("net", net));
-        let listed = event(&config::load("gw", &message).unwrap(), 500);
+        let listed = event(&config::load("gw", &message, AuthOptions::default()).unwrap(), 500);
         let gw = listed.section("gw").unwrap();
         assert_eq!(gw.strs("local_addrs").collect::<Vec<_>>(), ["%any"]);
         assert_eq!(gw.strs("remote_addrs").collect::<Vec<_>>(), ["192.0.2.1", "gw.example.org"]);

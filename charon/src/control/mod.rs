@@ -4,13 +4,21 @@
 //! takes time is answered later and holds no thread meanwhile. Listings read snapshots and never touch an IKE_SA.
 
 mod algorithms;
+mod certificate_type;
+mod clear_creds;
 mod events;
 mod get_conns;
+mod get_keys;
+mod get_shared;
 mod initiate;
+mod list_certs;
 mod list_conns;
 mod list_policies;
 mod list_sas;
+mod load_cert;
 mod load_conn;
+mod load_key;
+mod load_shared;
 mod log;
 mod operations;
 mod rekey;
@@ -21,12 +29,15 @@ mod start_action;
 mod stats;
 mod terminate;
 mod unload_conn;
+mod unload_key;
+mod unload_shared;
 mod version;
 
 use std::fmt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use strongswan::credentials::Store;
 use strongswan::log as line;
 use vici::{Endpoint, Handler, Message, Notice, Request, Responder, Server, ServerError, ServerOptions};
 
@@ -69,6 +80,15 @@ const COMMANDS: &[(&str, Command)] = &[
     ("unload-conn", unload_conn::run),
     ("get-conns", get_conns::run),
     ("list-conns", list_conns::run),
+    ("load-cert", load_cert::run),
+    ("list-certs", list_certs::run),
+    ("load-key", load_key::run),
+    ("unload-key", unload_key::run),
+    ("get-keys", get_keys::run),
+    ("load-shared", load_shared::run),
+    ("unload-shared", unload_shared::run),
+    ("get-shared", get_shared::run),
+    ("clear-creds", clear_creds::run),
     ("initiate", initiate::run),
     ("terminate", terminate::run),
     ("rekey", rekey::run),
@@ -79,6 +99,7 @@ const COMMANDS: &[(&str, Command)] = &[
 /// The daemon as vici clients see it.
 pub struct Control {
     connections: Arc<Connections>,
+    credentials: Arc<Store>,
     operations: Arc<dyn Operations>,
     log: Arc<LogSink>,
     /// Held while a connection is loaded or unloaded and the start actions that follow are handed over, so that those of
@@ -93,9 +114,14 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// The commands over these connections; `log` events come from `loggers`.
-    pub fn new(connections: Arc<Connections>, operations: Arc<dyn Operations>, loggers: &Arc<Loggers>) -> Arc<Self> {
-        Arc::new(Self { connections, operations, log: LogSink::new(loggers), loading: Mutex::new(()) })
+    /// The commands over these connections and credentials; `log` events come from `loggers`.
+    pub fn new(
+        connections: Arc<Connections>,
+        credentials: Arc<Store>,
+        operations: Arc<dyn Operations>,
+        loggers: &Arc<Loggers>,
+    ) -> Arc<Self> {
+        Arc::new(Self { connections, credentials, operations, log: LogSink::new(loggers), loading: Mutex::new(()) })
     }
 
     /// Opens the socket and serves it. The returned [`Events`] raise events for its clients.

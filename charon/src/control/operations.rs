@@ -7,6 +7,7 @@ use ike::IkeSaSnapshot;
 use ike::config::{ChildConfig, PeerConfig};
 use ike::ids::{Reqid, UniqueId};
 use ike::kernel::{SaId, SaUsage};
+use strongswan::credentials::AuthOptions;
 use strongswan::processing::ProcessorStats;
 use strongswan::selectors::TrafficSelector;
 
@@ -66,6 +67,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Figures of the daemon.
     fn stats(&self) -> DaemonStats;
+
+    /// What the settings make of constraints in `auth`.
+    fn auth_options(&self) -> AuthOptions;
 
     /// Reads strongswan.conf again.
     ///
