@@ -22,7 +22,7 @@ impl Events {
     /// that do not carry it themselves; `usage` asks the data plane for the counters of an SA.
     pub fn raise(&self, event: &Event, ike: Option<&IkeSaSnapshot>, usage: impl Fn(&SaId) -> Option<SaUsage>) {
         match event {
-            Event::IkeStateChange { .. } | Event::ChildStateChange { .. } => {}
+            Event::IkeStateChange { .. } | Event::ChildStateChange { .. } | Event::ChildFailed { .. } => {}
             Event::IkeUpDown { up, ike } => self.broadcaster.emit("ike-updown", || {
                 let mut message = up_down(*up);
                 message.push_section(ike.name().to_owned(), ike_sa(ike, monotonic()));
