@@ -8,6 +8,7 @@ mod receiver;
 mod sender;
 mod sockets;
 
+use ike::Transmit;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -24,19 +25,4 @@ impl fmt::Display for Bracketed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]", self.0.ip(), self.0.port())
     }
-}
-
-/// A datagram to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    /// Our address; the port chooses the socket.
-    pub local: SocketAddr,
-    /// The peer's address.
-    pub remote: SocketAddr,
-    /// What to send.
-    pub data: Vec<u8>,
-    /// Whether it is a NAT keepalive.
-    pub keepalive: bool,
-    /// DSCP of the packet.
-    pub dscp: u8,
 }

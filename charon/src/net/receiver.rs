@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ike::Transmit;
 use ike::wire::{ExchangeType, Header, HeaderError, HeaderFlags, Message, Notify, NotifyType};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parking_lot::Mutex;
@@ -16,12 +17,12 @@ use strongswan::log;
 use strongswan::processing::{Job, Processor, monotonic, spawn};
 use strongswan::sync::thread::JoinHandle;
 
+use super::Sender;
 use super::batch::Batch;
 use super::cookie;
 use super::delay::DelaySettings;
 use super::flood::{FloodGuard, FloodSettings, Verdict};
 use super::sockets::{NON_ESP_MARKER, Sockets, needs_marker};
-use super::{Sender, Transmit};
 use crate::manager::{HalfOpen, HalfOpenEntry};
 
 /// A NAT keepalive (RFC 3948 §2.3).

@@ -123,6 +123,14 @@ impl Sockets {
         self.sockets.iter().filter(|socket| socket.nat_t).map(|socket| socket.socket.try_clone()).collect()
     }
 
+    /// Further handles of the sockets for NAT traversal, for a data plane that sends ESP through them.
+    ///
+    /// # Errors
+    /// If there is no file descriptor left.
+    pub fn nat_t_clones(&self) -> io::Result<Vec<UdpSocket>> {
+        self.sockets.iter().filter(|socket| socket.nat_t).map(|socket| socket.socket.try_clone()).collect()
+    }
+
     /// The sockets, to receive from.
     pub(crate) fn all(&self) -> &[IkeSocket] {
         &self.sockets

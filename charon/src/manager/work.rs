@@ -1,0 +1,289 @@
+//! Working on IKE_SAs: from posted work to the check-in.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ike::ids::{IkeSpi, UniqueId};
+use ike::{Env, Input};
+use strongswan::clock::{MonoTime, UnixTime};
+use strongswan::crypto::SystemRng;
+use strongswan::log::set_context;
+use strongswan::processing::{Job, Outcome, Priority, monotonic};
+use strongswan::{log, log::Context};
+
+use super::outputs::Changes;
+use super::resident::{Initiation, OnStart, Resident, Token, Work, is_initial};
+use super::table::{Posted, Work as _};
+use super::{Manager, index::Indexes};
+use crate::bus::DaemonAlert;
+use crate::net::{Bracketed, Inbound};
+
+/// What becomes of an IKE_SA after a piece of work.
+pub(super) enum Fate {
+    Stays,
+    Ends,
+}
+
+impl Manager {
+    /// Delivers a message to its IKE_SA, or makes one for it.
+    pub fn process(self: &Arc<Self>, inbound: Inbound) {
+        let Inbound { header, local, remote, data, half_open } = inbound;
+        if is_initial(&header) {
+            self.respond(header.initiator_spi, Input::Datagram { local, remote, data }, half_open);
+            return;
+        }
+        let Some(spi) = header.receiver_spi() else {
+            log!(MGR, 2, "message without SPI of ours from {}, ignored", Bracketed(remote));
+            return;
+        };
+        self.post(spi.get(), Work::Input(Input::Datagram { local, remote, data }));
+    }
+
+    /// Brings an input to an IKE_SA. `false` if it does not exist.
+    pub fn input(self: &Arc<Self>, id: UniqueId, input: Input) -> bool {
+        self.indexes.key(id).is_some_and(|key| self.post(key, Work::Input(input)))
+    }
+
+    /// Brings an input to an IKE_SA, with `first` called on the thread that works on it before it takes effect. `false` if it
+    /// does not exist.
+    pub fn input_watched(self: &Arc<Self>, id: UniqueId, input: Input, first: OnStart) -> bool {
+        self.indexes.key(id).is_some_and(|key| self.post(key, Work::Watched { input, first }))
+    }
+
+    /// Brings work to an IKE_SA: does it, or leaves it to whoever works on the IKE_SA. `false` if there is no such IKE_SA.
+    pub(super) fn post(self: &Arc<Self>, key: u64, work: Work) -> bool {
+        let token = work.token();
+        match self.table.post(key, work) {
+            Posted::Yours(resident, work) => {
+                self.work(key, resident, work);
+                true
+            }
+            Posted::Queued => true,
+            Posted::Repeated => {
+                if let Some(Token::Message { id, response: false }) = token {
+                    log!(MGR, 1, "ignoring request with ID {id}, already processing");
+                }
+                true
+            }
+            Posted::Full => {
+                log!(MGR, 1, "ignoring message, too many are waiting for their IKE_SA");
+                true
+            }
+            Posted::Gone(work) => {
+                self.nobody_home(work);
+                false
+            }
+        }
+    }
+
+    fn nobody_home(&self, work: Work) {
+        match work {
+            Work::Input(Input::Datagram { remote, .. }) => {
+                log!(MGR, 2, "no IKE_SA for message from {}, ignored", Bracketed(remote));
+                self.around.bus.alert(&DaemonAlert::InvalidIkeSpi);
+            }
+            Work::Initiate(Initiation { child, on_start, otherwise }) => otherwise(child, on_start),
+            Work::Input(_) | Work::Watched { .. } | Work::Look(_) => {}
+        }
+    }
+
+    /// Works on a checked-out IKE_SA until nothing waits for it.
+    pub(super) fn work(self: &Arc<Self>, key: u64, resident: Box<Resident>, work: Work) {
+        let mut checkout = Checkout { manager: self, key, resident: Some(resident), before: None };
+        checkout.before = set_context(checkout.resident.as_ref().map(|r| r.context.clone()));
+        let mut next = Some(work);
+        while let (Some(work), Some(resident)) = (next.take(), &mut checkout.resident) {
+            match self.perform(resident, work) {
+                Fate::Ends => {
+                    checkout.destroy();
+                    return;
+                }
+                Fate::Stays => next = checkout.check_in(),
+            }
+        }
+    }
+
+    /// Carries out outputs that an IKE_SA has without having been given work, and checks it in.
+    pub(super) fn settle(self: &Arc<Self>, key: u64, resident: Box<Resident>) {
+        self.work(key, resident, Work::Look(Box::new(|_| ())));
+    }
+
+    fn perform(self: &Arc<Self>, resident: &mut Resident, work: Work) -> Fate {
+        let now = monotonic();
+        match work {
+            Work::Input(Input::Timeout) if resident.sa.next_timeout().is_none_or(|at| at > now) => {
+                // What happened since the timer was due has moved it.
+            }
+            Work::Input(input) => {
+                if let Input::Datagram { local, remote, data } = &input {
+                    log!(
+                        NET,
+                        1,
+                        "received packet: from {} to {} ({} bytes)",
+                        Bracketed(*remote),
+                        Bracketed(*local),
+                        data.len()
+                    );
+                }
+                self.handle(resident, input, now);
+            }
+            Work::Watched { input, first } => {
+                first(&resident.sa);
+                self.handle(resident, input, now);
+            }
+            Work::Initiate(Initiation { child, on_start, otherwise }) => {
+                if resident.sa.is_reusable() {
+                    if let Some(first) = on_start {
+                        first(&resident.sa);
+                    }
+                    self.handle(resident, Input::Initiate(child), now);
+                } else {
+                    otherwise(child, on_start);
+                }
+            }
+            Work::Look(look) => look(&resident.sa),
+        }
+        let mut changes = Changes::default();
+        let fate = self.carry_out(resident, &mut changes);
+        if matches!(fate, Fate::Stays) {
+            resident.update(changes.children, &self.around.half_open);
+            self.set_timer(resident);
+        }
+        fate
+    }
+
+    pub(super) fn handle(&self, resident: &mut Resident, input: Input, now: MonoTime) {
+        let settings = self.around.ike_settings.load();
+        let mut env = Env {
+            now,
+            wall: wall_clock(),
+            rng: &mut SystemRng,
+            settings: &settings,
+            config: &*self.around.config,
+            credentials: &*self.around.credentials,
+            kernel: &*self.around.kernel,
+            ids: &*self.around.numbers,
+            peers: &*self.indexes,
+        };
+        resident.sa.handle(input, &mut env);
+    }
+
+    /// Brings the IKE_SA's timer in line with its next deadline.
+    fn set_timer(self: &Arc<Self>, resident: &mut Resident) {
+        let scheduler = self.around.processor.scheduler();
+        let next = resident.sa.next_timeout();
+        match (resident.timer, next) {
+            (Some((_, at)), Some(next)) if at == next => {}
+            (Some((timer, _)), Some(next)) if scheduler.reschedule(timer, next) => {
+                resident.timer = Some((timer, next));
+            }
+            (_, Some(next)) => {
+                let job = TimeoutJob { manager: Arc::clone(self), id: resident.sa.unique_id() };
+                resident.timer = scheduler.schedule(next, Box::new(job)).map(|timer| (timer, next));
+            }
+            (Some((timer, _)), None) => {
+                scheduler.cancel(timer);
+                resident.timer = None;
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn wall_clock() -> UnixTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// A deadline of an IKE_SA has come.
+struct TimeoutJob {
+    manager: Arc<Manager>,
+    id: UniqueId,
+}
+
+impl Job for TimeoutJob {
+    fn priority(&self) -> Priority {
+        Priority::High
+    }
+
+    fn execute(self: Box<Self>) -> Outcome {
+        self.manager.input(self.id, Input::Timeout);
+        Outcome::Done
+    }
+}
+
+/// A checked-out IKE_SA. If a panic drops it the IKE_SA is lost, and nothing else.
+struct Checkout<'m> {
+    manager: &'m Arc<Manager>,
+    key: u64,
+    resident: Option<Box<Resident>>,
+    before: Option<Context>,
+}
+
+impl Checkout<'_> {
+    /// Gives the IKE_SA back, or goes on with what arrived meanwhile.
+    fn check_in(&mut self) -> Option<Work> {
+        let resident = self.resident.take()?;
+        let (resident, work) = self.manager.table.check_in(self.key, resident)?;
+        set_context(Some(resident.context.clone()));
+        self.resident = Some(resident);
+        Some(work)
+    }
+
+    /// Removes the IKE_SA.
+    fn destroy(&mut self) {
+        let Some(resident) = self.resident.take() else { return };
+        self.manager.forget(self.key, resident);
+    }
+}
+
+impl Drop for Checkout<'_> {
+    fn drop(&mut self) {
+        if let Some(resident) = self.resident.take() {
+            log!(MGR, 0, "IKE_SA {}[{}] lost to a panic", resident.context.name, resident.context.id);
+            // Its state cannot be trusted any more, but what it has installed must not outlive it.
+            for sa in resident.registration.sas() {
+                let _gone_already = self.manager.around.kernel.delete_sa(&sa);
+            }
+            self.manager.forget(self.key, resident);
+        }
+        set_context(self.before.take());
+    }
+}
+
+impl Manager {
+    /// Drops an IKE_SA that is checked out, and tells whoever waits for it.
+    fn forget(&self, key: u64, resident: Box<Resident>) {
+        let id = resident.sa.unique_id();
+        if let Some((timer, _)) = resident.timer {
+            self.around.processor.scheduler().cancel(timer);
+        }
+        let undone = self.table.remove(key);
+        drop(resident);
+        self.count.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        self.around.bus.destroyed(id);
+        for work in undone {
+            // A message that came too late is no alert.
+            if !matches!(work, Work::Input(_)) {
+                self.nobody_home(work);
+            }
+        }
+    }
+}
+
+impl ike::Peers for Indexes {
+    fn duplicates(
+        &self,
+        this: UniqueId,
+        me: &strongswan::identity::Identity,
+        other: &strongswan::identity::Identity,
+        ipv6: bool,
+    ) -> Vec<ike::Duplicate> {
+        Self::duplicates(self, this, me, other, ipv6)
+    }
+}
+
+/// The key of an IKE_SA with this local SPI.
+pub(super) fn key_of(spi: IkeSpi) -> u64 {
+    spi.get()
+}
