@@ -2,7 +2,12 @@
 
 pub mod bus;
 pub mod config;
-pub mod control;
+pub mod controller;
+pub mod credentials;
+pub mod daemon;
+pub mod jobs;
 pub mod kernel;
 pub mod manager;
 pub mod net;
+pub mod settings;
+pub mod traps;

@@ -6,7 +6,6 @@
 //! connections as with ten.
 
 mod auth;
-mod certificate;
 mod child;
 mod connection;
 mod connections;
@@ -14,6 +13,7 @@ mod error;
 mod matching;
 mod names;
 mod options;
+mod source;
 mod table;
 mod value;
 

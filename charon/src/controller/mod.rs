@@ -1,0 +1,324 @@
+//! Operations on IKE_SAs and CHILD_SAs from outside: initiate, terminate, rekey. What vici commands and start actions call.
+//!
+//! Every call returns at once. Who wants to know how it ends passes a [`Watch`]: it receives the log lines of the IKE_SA
+//! meanwhile, and the outcome once it is known. No thread waits for it: the controller listens to the events of the
+//! IKE_SA concerned.
+
+mod operation;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ike::config::{ChildConfig, PeerConfig};
+use ike::ids::UniqueId;
+use ike::{ChildSaState, Event, IkeSa, IkeSaState, InitiateChild, Input};
+use parking_lot::Mutex;
+use strongswan::log;
+use strongswan::processing::{Priority, job};
+
+use crate::bus::log::{ControlLog, Record};
+use crate::bus::{Bus, Listener};
+use crate::manager::{InitiateError, Initiated, Manager};
+use crate::traps::Traps;
+use operation::{Goal, Operation};
+
+/// How an operation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completion {
+    /// As wanted.
+    Success,
+    /// It failed.
+    Failed,
+    /// It takes longer than the caller waits; it goes on.
+    Timeout,
+    /// The limits for new IKE_SAs are reached.
+    Limits,
+}
+
+/// Receives log lines.
+pub type LogReceiver = Arc<dyn Fn(&Record<'_>) + Send + Sync>;
+
+/// Somebody who wants to know about an operation.
+pub struct Watch {
+    /// How long, or for ever. A forced termination is enforced then.
+    pub timeout: Option<Duration>,
+    /// Receives the log lines of the IKE_SA up to `log_level`. Must not block.
+    pub log: Option<LogReceiver>,
+    /// Level of the lines wanted, −1 for none.
+    pub log_level: i8,
+    /// Called once, on any thread, with the outcome. Must not block.
+    pub done: Box<dyn FnOnce(Completion) + Send>,
+}
+
+/// Starts operations and follows them.
+pub struct Controller {
+    manager: Arc<Manager>,
+    traps: Arc<Traps>,
+    control_log: Arc<ControlLog>,
+    /// Operations by the IKE_SA they are on.
+    operations: Mutex<HashMap<UniqueId, Vec<Arc<Operation>>>>,
+    /// Their number, so that events without audience cost no lock.
+    count: AtomicUsize,
+}
+
+impl Controller {
+    /// A controller that listens on `bus`.
+    pub fn new(manager: Arc<Manager>, traps: Arc<Traps>, control_log: Arc<ControlLog>, bus: &Bus) -> Arc<Self> {
+        let controller =
+            Arc::new(Self { manager, traps, control_log, operations: Mutex::default(), count: AtomicUsize::new(0) });
+        bus.add(Arc::<Self>::clone(&controller));
+        controller
+    }
+
+    /// The IKE_SA manager.
+    pub fn manager(&self) -> &Arc<Manager> {
+        &self.manager
+    }
+
+    /// Trap and shunt policies.
+    pub fn traps(&self) -> &Arc<Traps> {
+        &self.traps
+    }
+
+    /// Establishes a CHILD_SA, or an IKE_SA alone. With `limits` the limits for new IKE_SAs apply.
+    pub fn initiate(
+        self: &Arc<Self>,
+        config: Arc<PeerConfig>,
+        child: Option<Arc<ChildConfig>>,
+        limits: bool,
+        watch: Option<Watch>,
+    ) {
+        let goal = if child.is_some() { Goal::ChildInstalled } else { Goal::IkeEstablished };
+        let operation = watch.map(|watch| Operation::new(goal, watch));
+        let child = child.map(InitiateChild::new);
+        let on_start = operation.clone().map(|operation| self.on_start(operation));
+        let controller = Arc::clone(self);
+        // On a worker: the caller may be the one thread that serves all clients.
+        self.manager.processor().queue(job(Priority::Medium, move || {
+            let request = Initiated { config, child, limits, fresh: false, on_start };
+            if let Err(error) = controller.manager.initiate(request) {
+                log!(IKE, 1, "initiation failed: {error}");
+                if let Some(operation) = operation {
+                    operation.complete(match error {
+                        InitiateError::Limits => Completion::Limits,
+                        InitiateError::ShuttingDown => Completion::Failed,
+                    });
+                }
+            }
+        }));
+    }
+
+    /// Closes an IKE_SA. With `force` the peer's answer is not waited for, or, if there is a timeout, not longer than that.
+    pub fn terminate_ike(self: &Arc<Self>, id: UniqueId, force: bool, watch: Option<Watch>) {
+        let patient = watch.as_ref().is_some_and(|watch| watch.timeout.is_some());
+        let goal = if force && patient { Goal::IkeGoneForced } else { Goal::IkeGone };
+        let input = Input::TerminateIke { force: force && !patient };
+        if !self.operate(id, input, goal, watch) {
+            log!(DMN, 1, "unable to terminate IKE_SA: ID {id} not found");
+        }
+    }
+
+    /// Closes a CHILD_SA.
+    pub fn terminate_child(self: &Arc<Self>, child: UniqueId, watch: Option<Watch>) {
+        let Some(id) = self.manager.ike_sa_of_child(child) else {
+            log!(DMN, 1, "unable to terminate, CHILD_SA with ID {child} not found");
+            if let Some(watch) = watch {
+                (watch.done)(Completion::Failed);
+            }
+            return;
+        };
+        self.operate(id, Input::TerminateChild { child }, Goal::ChildGone(child), watch);
+    }
+
+    /// Rekeys an IKE_SA, or reauthenticates its peers. `false` if it does not exist.
+    pub fn rekey_ike(&self, id: UniqueId, reauth: bool) -> bool {
+        self.later(id, if reauth { Input::ReauthIke } else { Input::RekeyIke })
+    }
+
+    /// Rekeys a CHILD_SA. `false` if it does not exist.
+    pub fn rekey_child(&self, child: UniqueId) -> bool {
+        let ike_sa = self.manager.ike_sa_of_child(child);
+        ike_sa.is_some_and(|id| self.later(id, Input::RekeyChild { child }))
+    }
+
+    fn later(&self, id: UniqueId, input: Input) -> bool {
+        if !self.manager.exists(id) {
+            return false;
+        }
+        let manager = Arc::clone(&self.manager);
+        self.manager.processor().queue(job(Priority::Medium, move || {
+            manager.input(id, input);
+        }));
+        true
+    }
+
+    /// Brings an input to an IKE_SA and follows what comes of it. `false` if there is no such IKE_SA.
+    fn operate(self: &Arc<Self>, id: UniqueId, input: Input, goal: Goal, watch: Option<Watch>) -> bool {
+        let operation = watch.map(|watch| Operation::new(goal, watch));
+        if !self.manager.exists(id) {
+            if let Some(operation) = operation {
+                operation.complete(Completion::Failed);
+            }
+            return false;
+        }
+        let controller = Arc::clone(self);
+        self.manager.processor().queue(job(Priority::Medium, move || match operation {
+            None => {
+                controller.manager.input(id, input);
+            }
+            Some(operation) => {
+                let first = controller.on_start(Arc::clone(&operation));
+                if !controller.manager.input_watched(id, input, first) {
+                    operation.complete(Completion::Failed);
+                }
+            }
+        }));
+        true
+    }
+
+    /// Starts to follow an operation on the IKE_SA it is called with.
+    fn on_start(self: &Arc<Self>, operation: Arc<Operation>) -> Box<dyn FnOnce(&IkeSa) + Send> {
+        let controller = Arc::clone(self);
+        Box::new(move |sa| {
+            if operation.goal == Goal::IkeEstablished && sa.state().is_authenticated() {
+                operation.complete(Completion::Success);
+                return;
+            }
+            controller.follow(sa.unique_id(), operation);
+        })
+    }
+
+    fn follow(self: &Arc<Self>, id: UniqueId, operation: Arc<Operation>) {
+        operation.listen(&self.control_log, id.get());
+        if let Some(timeout) = operation.timeout {
+            let (controller, operation) = (Arc::clone(self), Arc::downgrade(&operation));
+            self.manager.processor().schedule_after(
+                timeout,
+                job(Priority::Medium, move || {
+                    if let Some(operation) = operation.upgrade() {
+                        controller.timed_out(&operation);
+                    }
+                }),
+            );
+        }
+        operation.moved_to(id);
+        self.operations.lock().entry(id).or_default().push(operation);
+        self.count.fetch_add(1, Ordering::Release);
+    }
+
+    fn timed_out(self: &Arc<Self>, operation: &Arc<Operation>) {
+        let Some(id) = operation.ike_sa() else { return };
+        if operation.goal == Goal::IkeGoneForced && !operation.is_complete() {
+            self.manager.input(id, Input::TerminateIke { force: true });
+            return;
+        }
+        operation.complete(Completion::Timeout);
+        self.sweep(id);
+    }
+
+    /// Forgets the operations on an IKE_SA that are complete.
+    fn sweep(&self, id: UniqueId) {
+        let mut operations = self.operations.lock();
+        let Some(list) = operations.get_mut(&id) else { return };
+        let before = list.len();
+        list.retain(|operation| !operation.is_complete());
+        let removed = before.saturating_sub(list.len());
+        if list.is_empty() {
+            operations.remove(&id);
+        }
+        self.count.fetch_sub(removed, Ordering::Release);
+    }
+
+    /// Shows an event to the operations on an IKE_SA; `judge` says how it ends one, if it does.
+    fn judge(&self, id: UniqueId, judge: impl Fn(Goal) -> Option<Completion>) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let ended: Vec<_> = {
+            let operations = self.operations.lock();
+            let Some(list) = operations.get(&id) else { return };
+            list.iter().filter_map(|operation| Some((Arc::clone(operation), judge(operation.goal)?))).collect()
+        };
+        // Not under the lock: an outcome may start another operation.
+        for (operation, completion) in &ended {
+            operation.complete(*completion);
+        }
+        if !ended.is_empty() {
+            self.sweep(id);
+        }
+    }
+
+    /// Operations that establish something go on on the successor of an IKE_SA.
+    fn succeed(&self, old: UniqueId, new: UniqueId) {
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut operations = self.operations.lock();
+        let Some(list) = operations.remove(&old) else { return };
+        let (moving, staying): (Vec<_>, _) = list.into_iter().partition(|operation| operation.goal.moves());
+        if !staying.is_empty() {
+            operations.insert(old, staying);
+        }
+        for operation in moving {
+            operation.moved_to(new);
+            operation.listen(&self.control_log, new.get());
+            operations.entry(new).or_default().push(operation);
+        }
+    }
+}
+
+impl Listener for Controller {
+    fn event(&self, ike_sa: UniqueId, event: &Event) {
+        use Completion::{Failed, Success};
+        match event {
+            Event::IkeStateChange { new, .. } => match new {
+                IkeSaState::Established => {
+                    self.judge(ike_sa, |goal| (goal == Goal::IkeEstablished).then_some(Success));
+                }
+                IkeSaState::Destroying => {
+                    self.judge(ike_sa, |goal| goal.establishes().then_some(Failed));
+                }
+                IkeSaState::Created
+                | IkeSaState::Connecting
+                | IkeSaState::Passive
+                | IkeSaState::Rekeying
+                | IkeSaState::Rekeyed
+                | IkeSaState::Deleting => {}
+            },
+            Event::ChildStateChange { child, old, new } => match (old, new) {
+                (_, ChildSaState::Installed) => {
+                    self.judge(ike_sa, |goal| (goal == Goal::ChildInstalled).then_some(Success));
+                }
+                (old, ChildSaState::Destroying) => self.judge(ike_sa, |goal| match goal {
+                    Goal::ChildGone(wanted) if wanted == *child => {
+                        let properly = matches!(old, ChildSaState::Deleting | ChildSaState::Deleted);
+                        Some(if properly { Success } else { Failed })
+                    }
+                    _ => None,
+                }),
+                _ => {}
+            },
+            Event::ChildFailed { .. } => {
+                self.judge(ike_sa, |goal| (goal == Goal::ChildInstalled).then_some(Failed));
+            }
+            Event::IkeRekey { old, new } => self.succeed(old.unique_id, new.unique_id),
+            Event::IkeUpDown { .. }
+            | Event::IkeUpdate { .. }
+            | Event::ChildUpDown { .. }
+            | Event::ChildRekey { .. }
+            | Event::Alert(_) => {}
+        }
+    }
+
+    fn destroyed(&self, ike_sa: UniqueId) {
+        self.judge(ike_sa, |goal| {
+            Some(if matches!(goal, Goal::IkeGone | Goal::IkeGoneForced) {
+                Completion::Success
+            } else {
+                Completion::Failed
+            })
+        });
+    }
+}

@@ -1,0 +1,239 @@
+//! Wires the daemon together, runs it and takes it apart (spec: daemon §12).
+//!
+//! Parts are created from the outside in: settings, loggers, sockets, data plane, manager, controller, control socket. The
+//! main thread then waits for signals. Shutdown goes the other way, and says goodbye to peers first.
+
+mod pidfile;
+mod scripts;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use ike::IkeSettings;
+use parking_lot::Mutex;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use strongswan::credentials::Store;
+use strongswan::log;
+use strongswan::processing::Processor;
+use strongswan::settings::{Settings, options};
+
+use crate::bus::log::{ControlLog, Levels, Loggers};
+use crate::bus::{Bus, DaemonAlert};
+use crate::config::{Connections, NameCache};
+use crate::controller::Controller;
+use crate::credentials::StoredCredentials;
+use crate::jobs::{KernelEvents, ProcessMessage};
+use crate::kernel::{DataPlane, DataPlaneError};
+use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
+use crate::net::{Delivery, NoSockets, Receiver, Sender, Sockets};
+use crate::settings;
+use crate::traps::Traps;
+use pidfile::PidFile;
+pub use pidfile::PidFileError;
+
+/// How long IKE_SAs are waited for that are being worked on at shutdown.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the command line says.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Levels of the loggers if none is configured.
+    pub levels: Levels,
+    /// No log lines on standard output if no logger is configured.
+    pub use_syslog: bool,
+}
+
+/// Why the daemon did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No sockets.
+    #[error(transparent)]
+    Sockets(#[from] NoSockets),
+    /// No data plane.
+    #[error("{0}")]
+    DataPlane(#[from] DataPlaneError),
+    /// Another daemon is running, or the file cannot be written.
+    #[error("{0}")]
+    PidFile(#[from] PidFileError),
+    /// Threads, signals or file descriptors are exhausted.
+    #[error("{0}")]
+    System(#[from] io::Error),
+}
+
+/// What lives as long as the process, whether or not the daemon gets to run: log sinks and settings.
+pub struct Base {
+    settings: Mutex<Settings>,
+    ike_settings: Arc<ArcSwap<IkeSettings>>,
+    loggers: Arc<Loggers>,
+    options: Options,
+}
+
+impl Base {
+    /// Opens the configured log sinks and reports what is wrong with the settings.
+    pub fn new(settings: Settings, loggers: Arc<Loggers>, options: Options) -> Arc<Self> {
+        loggers.configure(&settings::loggers(&settings, options.levels, options.use_syslog));
+        let ike_settings = Arc::new(ArcSwap::from_pointee(settings::ike(&settings)));
+        report(&settings);
+        Arc::new(Self { settings: Mutex::new(settings), ike_settings, loggers, options })
+    }
+
+    /// Reads strongswan.conf again. What was in force stays in force if that fails.
+    ///
+    /// # Errors
+    /// The name of the file that could not be read.
+    pub fn reload(&self) -> Result<(), String> {
+        let mut settings = self.settings.lock();
+        if let Err(error) = settings.reload() {
+            log!(DMN, 1, "{error}");
+            log!(DMN, 1, "reloading config failed, keeping old");
+            return Err(settings.path().map(|path| path.display().to_string()).unwrap_or_default());
+        }
+        self.loggers.configure(&settings::loggers(&settings, self.options.levels, self.options.use_syslog));
+        self.ike_settings.store(Arc::new(settings::ike(&settings)));
+        report(&settings);
+        Ok(())
+    }
+
+    fn scripts(&self, section: &str) -> Vec<(String, String)> {
+        settings::scripts(&self.settings.lock(), section)
+    }
+}
+
+/// Tells about options that nobody knows and values that nobody can use.
+fn report(settings: &Settings) {
+    for notice in settings.notices() {
+        log!(LIB, 2, "{notice}");
+    }
+    for finding in options::check(settings, options::strongswan_conf()) {
+        log!(CFG, 1, "{finding}");
+    }
+}
+
+impl Drop for Base {
+    fn drop(&mut self) {
+        self.loggers.flush();
+    }
+}
+
+/// The running daemon.
+pub struct Daemon {
+    base: Arc<Base>,
+    bus: Arc<Bus>,
+    processor: Arc<Processor>,
+    receiver: Receiver,
+    manager: Arc<Manager>,
+    traps: Arc<Traps>,
+    controller: Arc<Controller>,
+    _pidfile: PidFile,
+}
+
+impl Daemon {
+    /// Creates all parts and starts their threads.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left behind.
+    pub fn start(base: &Arc<Base>) -> Result<Self, StartError> {
+        let settings = base.settings.lock();
+        let pidfile = PidFile::create(settings::pidfile(&settings))?;
+        let bus = Bus::new();
+        let control_log = ControlLog::new(&base.loggers);
+        let processor = Arc::new(Processor::new());
+        let half_open = HalfOpen::new();
+        let sockets = Arc::new(Sockets::open(&settings::sockets(&settings))?);
+        let kernel_events = Arc::<KernelEvents>::default();
+        let data_plane = DataPlane::start(&settings, sockets.nat_t_clones()?, kernel_events.sink())?;
+        let sender = Sender::new(sockets, settings::send_delay(&settings));
+        let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), base.ike_settings.load().port));
+        let credentials = StoredCredentials(Arc::new(Store::default()));
+        let manager = Manager::new(
+            settings::manager(&settings),
+            Surroundings {
+                ike_settings: Arc::clone(&base.ike_settings),
+                config: connections,
+                credentials: Arc::new(credentials.clone()),
+                kernel: data_plane.kernel,
+                bus: Arc::clone(&bus),
+                sender: sender.clone(),
+                processor: Arc::clone(&processor),
+                numbers: Arc::new(Numbers::new(settings::numbers(&settings))),
+                half_open: Arc::clone(&half_open),
+                resolver: Resolver::new(settings::resolver_threads(&settings)),
+            },
+        );
+        let traps = Traps::new(&manager);
+        kernel_events.handle_with(&manager, &traps);
+        install_traps_for(&manager, &traps);
+        let controller = Controller::new(Arc::clone(&manager), Arc::clone(&traps), control_log, &bus);
+        bus.add(Arc::<Traps>::clone(&traps));
+        processor.start(settings::processor(&settings))?;
+        let delivery = Delivery {
+            processor: Arc::clone(&processor),
+            job: {
+                let manager = Arc::clone(&manager);
+                Box::new(move |message| Box::new(ProcessMessage { manager: Arc::clone(&manager), message }))
+            },
+            esp: data_plane.esp,
+        };
+        let receiver = Receiver::start(sender, settings::receiver(&settings), half_open, delivery)?;
+        drop(settings);
+        Ok(Self { base: Arc::clone(base), bus, processor, receiver, manager, traps, controller, _pidfile: pidfile })
+    }
+
+    /// Serves until a signal ends it.
+    ///
+    /// # Errors
+    /// If signals cannot be waited for.
+    pub fn run(&self) -> Result<(), StartError> {
+        // Before the scripts, which may take long: a signal meanwhile is served after them.
+        let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+        scripts::run("start", &self.base.scripts("start-scripts"));
+        for signal in signals.forever() {
+            match signal {
+                SIGHUP => {
+                    log!(DMN, 1, "signal of type SIGHUP received. Reloading configuration");
+                    // Failures were logged where they happened.
+                    let _kept = self.base.reload();
+                }
+                signal => {
+                    let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
+                    log!(DMN, 1, "{name} received, shutting down");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says goodbye to peers and ends all threads.
+    pub fn shut_down(&self) {
+        self.bus.alert(&DaemonAlert::ShutdownSignal);
+        let stuck = self.manager.flush(PATIENCE);
+        if stuck > 0 {
+            log!(DMN, 0, "{stuck} IKE_SAs are still in use, giving them up");
+        }
+        self.traps.flush();
+        self.receiver.stop();
+        self.processor.shutdown();
+        // Listeners know the manager, which knows the bus.
+        self.bus.clear();
+    }
+}
+
+/// CHILD_SAs that close or fail may leave a trap behind.
+fn install_traps_for(manager: &Arc<Manager>, traps: &Arc<Traps>) {
+    let traps = Arc::downgrade(traps);
+    manager.set_trap_installer(Box::new(move |connection, child| {
+        let Some(traps) = traps.upgrade() else { return };
+        if let Err(error) = traps.install(&connection, &child) {
+            log!(CFG, 1, "installing '{}' failed: {error}", child.name);
+        }
+    }));
+}
+
+/// Runs the stop scripts: on every way out, also of a daemon that did not start.
+pub fn run_stop_scripts(base: &Base) {
+    scripts::run("stop", &base.scripts("stop-scripts"));
+}

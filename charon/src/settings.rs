@@ -1,0 +1,294 @@
+//! strongswan.conf as the rooms of the daemon want it: each option is read here, once, and nowhere else.
+
+use std::time::Duration;
+
+use ike::settings::{FragmentSize, IkeSettings, RetransmitSettings};
+use strongswan::log::Group;
+use strongswan::processing::{PerPriority, Priority, ProcessorSettings};
+use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri};
+
+use crate::bus::log::config::{FileLog, LogConfig, SysLog};
+use crate::bus::log::{Facility, Levels, LineFormat, Stream, TimePrecision};
+use crate::manager::{ManagerSettings, NumberSettings};
+use crate::net::{DelaySettings, FloodSettings, ReceiverSettings, SocketSettings};
+
+/// Largest reduction of a retransmission timeout in percent.
+const MAX_JITTER: u8 = 20;
+
+/// The section of this daemon.
+fn daemon(settings: &Settings) -> View<'_> {
+    settings.view("charon")
+}
+
+/// What an IKE_SA depends on. Read again on reload.
+pub fn ike(settings: &Settings) -> IkeSettings {
+    let s = daemon(settings);
+    let defaults = IkeSettings::default();
+    let seconds = |name: &str, default: Duration| Duration::from_secs(s.get_int(name, default.as_secs()));
+    let fragment_size = |name: &str| Some(s.get_int(name, 0u16)).filter(|size| *size != 0);
+    let retransmit = RetransmitSettings {
+        timeout: float_seconds(s.get_f64("retransmit_timeout", defaults.retransmit.timeout.as_secs_f64())),
+        base: s.get_f64("retransmit_base", defaults.retransmit.base),
+        tries: s.get_int("retransmit_tries", defaults.retransmit.tries),
+        jitter: s.get_int("retransmit_jitter", defaults.retransmit.jitter).min(MAX_JITTER),
+        limit: seconds("retransmit_limit", defaults.retransmit.limit),
+    };
+    let flag = |name: &str, default: bool| s.get_bool(name, default);
+    IkeSettings {
+        port: s.get_int("port", defaults.port),
+        port_nat_t: s.get_int("port_nat_t", defaults.port_nat_t),
+        retransmit,
+        half_open_timeout: seconds("half_open_timeout", defaults.half_open_timeout),
+        keep_alive: s.get_time("keep_alive", defaults.keep_alive),
+        keep_alive_dpd_margin: s.get_time("keep_alive_dpd_margin", defaults.keep_alive_dpd_margin),
+        fragment_size: FragmentSize {
+            default: s.get_int("fragment_size", defaults.fragment_size.default),
+            v4: fragment_size("fragment_size_v4"),
+            v6: fragment_size("fragment_size_v6"),
+        },
+        max_packet: s.get_int("max_packet", defaults.max_packet),
+        prefer_configured_proposals: flag("prefer_configured_proposals", defaults.prefer_configured_proposals),
+        prefer_previous_dh_group: flag("prefer_previous_dh_group", defaults.prefer_previous_dh_group),
+        accept_private_algs: flag("accept_private_algs", defaults.accept_private_algs),
+        send_vendor_id: flag("send_vendor_id", defaults.send_vendor_id),
+        signature_authentication: flag("signature_authentication", defaults.signature_authentication),
+        rsa_pss: flag("rsa_pss", defaults.rsa_pss),
+        multiple_authentication: flag("multiple_authentication", defaults.multiple_authentication),
+        delete_rekeyed_delay: seconds("delete_rekeyed_delay", defaults.delete_rekeyed_delay),
+        close_ike_on_child_failure: flag("close_ike_on_child_failure", defaults.close_ike_on_child_failure),
+        inactivity_close_ike: flag("inactivity_close_ike", defaults.inactivity_close_ike),
+        replay_window: s.get_int("replay_window", defaults.replay_window),
+        make_before_break: flag("make_before_break", defaults.make_before_break),
+        ignore_acquire_ts: flag("ignore_acquire_ts", defaults.ignore_acquire_ts),
+        retry_initiate_interval: s.get_time("retry_initiate_interval", defaults.retry_initiate_interval),
+    }
+}
+
+fn float_seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+/// The workers.
+pub fn processor(settings: &Settings) -> ProcessorSettings {
+    let s = daemon(settings);
+    let mut reserved = PerPriority::default();
+    for priority in Priority::ALL {
+        *reserved.get_mut(priority) = s.get_int(&format!("processor.priority_threads.{priority}"), 0);
+    }
+    ProcessorSettings { threads: s.get_int("threads", 16usize).max(1), reserved }
+}
+
+/// The sockets.
+pub fn sockets(settings: &Settings) -> SocketSettings {
+    let s = daemon(settings);
+    let plugin = s.view("plugins.socket-default");
+    let defaults = SocketSettings::default();
+    SocketSettings {
+        port: s.get_int("port", defaults.port),
+        port_nat_t: s.get_int("port_nat_t", defaults.port_nat_t),
+        use_ipv4: plugin.get_bool("use_ipv4", defaults.use_ipv4),
+        use_ipv6: plugin.get_bool("use_ipv6", defaults.use_ipv6),
+        set_source: plugin.get_bool("set_source", defaults.set_source),
+        set_sourceif: plugin.get_bool("set_sourceif", defaults.set_sourceif),
+        fwmark: plugin.get_str("fwmark").and_then(mark),
+    }
+}
+
+/// The value of `mark[/mask]`, with the mask applied.
+fn mark(text: &str) -> Option<u32> {
+    let (value, mask) = text.split_once('/').unwrap_or((text, "0xffffffff"));
+    let number = |text: &str| strongswan::settings::parse_int::<u32>(text.trim());
+    Some(number(value)? & number(mask)?)
+}
+
+/// The receiver.
+pub fn receiver(settings: &Settings) -> ReceiverSettings {
+    let s = daemon(settings);
+    let defaults = FloodSettings::default();
+    let flood = FloodSettings {
+        dos_protection: s.get_bool("dos_protection", defaults.dos_protection),
+        cookie_threshold: s.get_int("cookie_threshold", defaults.cookie_threshold),
+        cookie_threshold_ip: s.get_int("cookie_threshold_ip", defaults.cookie_threshold_ip),
+        block_threshold: s.get_int("block_threshold", defaults.block_threshold),
+        init_limit_half_open: s.get_int("init_limit_half_open", defaults.init_limit_half_open),
+        init_limit_job_load: s.get_int("init_limit_job_load", defaults.init_limit_job_load),
+    };
+    ReceiverSettings {
+        flood,
+        initiator_only: s.get_bool("initiator_only", false),
+        max_packet: s.get_int("max_packet", ReceiverSettings::default().max_packet),
+        delay: delay(&s, "receive"),
+    }
+}
+
+/// Delay of sent messages.
+pub fn send_delay(settings: &Settings) -> DelaySettings {
+    delay(&daemon(settings), "send")
+}
+
+fn delay(s: &View<'_>, direction: &str) -> DelaySettings {
+    DelaySettings {
+        delay: Duration::from_millis(s.get_int(&format!("{direction}_delay"), 0)),
+        exchange: s.get_int(&format!("{direction}_delay_type"), 0),
+        requests: s.get_bool(&format!("{direction}_delay_request"), true),
+        responses: s.get_bool(&format!("{direction}_delay_response"), true),
+    }
+}
+
+/// The manager.
+pub fn manager(settings: &Settings) -> ManagerSettings {
+    let s = daemon(settings);
+    ManagerSettings {
+        limit: s.get_int("ikesa_limit", 0),
+        reuse: s.get_bool("reuse_ikesa", true),
+        init_limit_half_open: s.get_int("init_limit_half_open", 0),
+        init_limit_job_load: s.get_int("init_limit_job_load", 0),
+    }
+}
+
+/// Numbers.
+pub fn numbers(settings: &Settings) -> NumberSettings {
+    let s = daemon(settings);
+    NumberSettings {
+        spi_mask: s.get_int("spi_mask", 0),
+        spi_label: s.get_int("spi_label", 0),
+        reqid_base: s.get_int("reqid_base", 1),
+    }
+}
+
+/// Threads for name lookups.
+pub fn resolver_threads(settings: &Settings) -> usize {
+    daemon(settings).get_int("host_resolver.max_threads", 3)
+}
+
+/// URI of the control socket.
+pub fn vici_socket(settings: &Settings) -> String {
+    daemon(settings).get_str("plugins.vici.socket").map_or_else(default_vici_uri, str::to_owned)
+}
+
+/// The PID file. Several daemons on one machine that share a runtime directory need one each.
+pub fn pidfile(settings: &Settings) -> String {
+    daemon(settings).get_str("pidfile").map_or_else(|| format!("{PIDDIR}/charon.pid"), str::to_owned)
+}
+
+/// Commands of `start-scripts` or `stop-scripts`, in the order of the file.
+pub fn scripts(settings: &Settings, section: &str) -> Vec<(String, String)> {
+    let keys = daemon(settings).view(section).keys();
+    keys.into_iter().map(|entry| (entry.name.to_owned(), entry.value.to_owned())).collect()
+}
+
+/// The loggers; without any configured one those of the command line.
+pub fn loggers(settings: &Settings, levels: Levels, use_syslog: bool) -> LogConfig {
+    let s = daemon(settings);
+    let files = s.view("filelog").sections().iter().map(file_log).collect();
+    let syslogs = s.view("syslog").sections().iter().filter_map(sys_log).collect();
+    let mut config = LogConfig { files, syslogs, identifier: None };
+    if config.is_empty() {
+        config = LogConfig::fallback(levels, use_syslog);
+    }
+    config.identifier = s.get_str("syslog.identifier").map(str::to_owned);
+    config
+}
+
+fn levels(s: &View<'_>) -> Levels {
+    let default = s.get_int("default", 1i8);
+    let mut levels = Levels::all(default);
+    for group in Group::ALL {
+        levels.set(*group, s.get_int(group.keyword(), default));
+    }
+    levels
+}
+
+fn file_log(s: &View<'_>) -> FileLog {
+    let precision = match s.get_str("time_precision") {
+        Some("ms") => Some(TimePrecision::Milliseconds),
+        Some("us") => Some(TimePrecision::Microseconds),
+        // The name of the option before there were microseconds.
+        _ => s.get_bool("time_add_ms", false).then_some(TimePrecision::Milliseconds),
+    };
+    FileLog {
+        stream: Stream::from_name(s.get_str("path").unwrap_or_else(|| s.name())),
+        levels: levels(s),
+        format: LineFormat {
+            time: s.get_str("time_format").map(str::to_owned),
+            precision,
+            ike_name: s.get_bool("ike_name", false),
+            log_level: s.get_bool("log_level", false),
+            json: s.get_bool("json", false),
+        },
+        append: s.get_bool("append", true),
+        flush_line: s.get_bool("flush_line", false),
+    }
+}
+
+fn sys_log(s: &View<'_>) -> Option<SysLog> {
+    Some(SysLog {
+        facility: Facility::from_name(s.name())?,
+        levels: levels(s),
+        ike_name: s.get_bool("ike_name", false),
+        log_level: s.get_bool("log_level", false),
+        map_level: s.get_int("map_level", -1),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(text: &str) -> Settings {
+        Settings::parse_str(&format!("charon {{\n{text}\n}}")).unwrap()
+    }
+
+    #[test]
+    fn an_empty_file_is_all_defaults() {
+        let empty = conf("");
+        assert_eq!(ike(&empty), IkeSettings::default());
+        assert_eq!(sockets(&empty), SocketSettings::default());
+        assert_eq!(receiver(&empty), ReceiverSettings::default());
+        assert_eq!(manager(&empty), ManagerSettings::default());
+        assert_eq!(numbers(&empty), NumberSettings::default());
+        assert_eq!(processor(&empty).threads, 16);
+    }
+
+    #[test]
+    fn options_reach_their_rooms() {
+        let conf = conf(
+            "retransmit_timeout = 0.5\n retransmit_jitter = 50\n fragment_size_v6 = 1400\n half_open_timeout = 7\n\
+             spi_mask = 0xff00\n threads = 4\n processor { priority_threads { high = 1 } }\n\
+             plugins { socket-default { fwmark = 0x42/0xf\n use_ipv6 = no } }\n\
+             start-scripts { a = true\n b = false }",
+        );
+        let ike = ike(&conf);
+        assert_eq!((ike.retransmit.timeout, ike.retransmit.jitter), (Duration::from_millis(500), 20));
+        assert_eq!((ike.fragment_size.v4, ike.fragment_size.v6), (None, Some(1400)));
+        assert_eq!(ike.half_open_timeout, Duration::from_secs(7));
+        assert_eq!(numbers(&conf).spi_mask, 0xff00);
+        assert_eq!(processor(&conf).threads, 4);
+        assert_eq!(processor(&conf).reserved.high, 1);
+        assert_eq!((sockets(&conf).fwmark, sockets(&conf).use_ipv6), (Some(2), false));
+        let scripts = scripts(&conf, "start-scripts");
+        assert_eq!(scripts, [("a".into(), "true".into()), ("b".into(), "false".into())]);
+    }
+
+    #[test]
+    fn loggers_are_configured_or_those_of_the_command_line() {
+        let none = loggers(&conf(""), Levels::all(2), true);
+        assert!(none.files.is_empty());
+        assert_eq!(none.syslogs.len(), 2);
+        let some = loggers(
+            &conf(
+                "filelog { gw { path = /tmp/gw.log\n ike = 2\n default = 0\n time_add_ms = yes\n time_format = %T }\n stderr { json = yes } }\n\
+                 syslog { identifier = gw\n daemon { }\n other { } }",
+            ),
+            Levels::all(2),
+            true,
+        );
+        let file = some.files.first().unwrap();
+        assert_eq!(file.stream, Stream::File("/tmp/gw.log".into()));
+        assert_eq!((file.levels.get(Group::Ike), file.levels.get(Group::Net)), (2, 0));
+        assert_eq!(file.format.precision, Some(TimePrecision::Milliseconds));
+        assert_eq!(some.files.get(1).unwrap().stream, Stream::Stderr);
+        assert_eq!(some.syslogs.len(), 1);
+        assert_eq!(some.identifier.as_deref(), Some("gw"));
+    }
+}

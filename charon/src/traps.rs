@@ -1,0 +1,390 @@
+//! Trap and shunt policies (spec: daemon §6).
+//!
+//! A *trap* covers the traffic of a CHILD_SA that does not exist yet; the first packet makes the data plane report an
+//! acquire, which initiates it. A *shunt* lets traffic pass unprotected, or drops it.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::{Arc, Weak};
+
+use ike::config::{ChildConfig, IfIdConfig, MarkConfig, MarkValue, Mode, PeerConfig};
+use ike::ids::{IfId, Mark, Reqid, UniqueId};
+use ike::kernel::{Direction, Kernel, KernelError, PolicyAction, PolicyClass, PolicyParams};
+use ike::{ChildSaState, Event, IkeSa, InitiateChild, ReqidKey, UniqueIds};
+use parking_lot::Mutex;
+use strongswan::crypto::Protocol;
+use strongswan::log;
+use strongswan::selectors::{self, TrafficSelector};
+
+use crate::bus::Listener;
+use crate::manager::{Initiated, Manager, Numbers};
+
+/// Why a policy was not installed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TrapError {
+    /// Nobody knows whom to ask for the CHILD_SA.
+    #[error("installing trap failed, remote address unknown")]
+    RemoteUnknown,
+    /// As above, and the selectors depend on it.
+    #[error("installing trap failed, remote address unknown with dynamic traffic selector")]
+    RemoteUnknownDynamic,
+    /// No reqid is left.
+    #[error("no reqid left")]
+    NoReqid,
+    /// A shunt of that name is installed.
+    #[error("shunt {0:?} policy '{1}' already installed")]
+    Exists(Mode, Arc<str>),
+    /// The data plane refused.
+    #[error("installing policy failed: {0}")]
+    Kernel(#[from] KernelError),
+}
+
+/// What kind of policy is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PolicyKind {
+    /// A trap with its reqid.
+    Trap(Reqid),
+    /// A shunt that lets traffic pass.
+    Pass,
+    /// A shunt that drops traffic.
+    Drop,
+}
+
+/// An installed trap or shunt.
+#[derive(Debug, Clone)]
+pub struct Installed {
+    /// What it is.
+    pub kind: PolicyKind,
+    /// The connection.
+    pub connection: Arc<PeerConfig>,
+    /// The child.
+    pub child: Arc<ChildConfig>,
+    /// Selectors of our side.
+    pub local_ts: Vec<TrafficSelector>,
+    /// Selectors of the other side.
+    pub remote_ts: Vec<TrafficSelector>,
+    local: IpAddr,
+    remote: IpAddr,
+    marks: [Mark; 2],
+    if_ids: [IfId; 2],
+}
+
+#[derive(Default)]
+struct State {
+    traps: Vec<Arc<Installed>>,
+    shunts: Vec<Arc<Installed>>,
+    /// Reqids with an acquire under way, and the IKE_SA that serves it once that is known.
+    pending: HashMap<Reqid, Option<UniqueId>>,
+    flushed: bool,
+}
+
+/// Installs, lists and serves traps and shunts.
+pub struct Traps {
+    kernel: Arc<dyn Kernel>,
+    numbers: Arc<Numbers>,
+    manager: Weak<Manager>,
+    state: Mutex<State>,
+}
+
+impl Traps {
+    /// Nothing is installed. Acquires are initiated through `manager`.
+    pub fn new(manager: &Arc<Manager>) -> Arc<Self> {
+        Arc::new(Self {
+            kernel: Arc::clone(manager.kernel()),
+            numbers: Arc::clone(manager.numbers()),
+            manager: Arc::downgrade(manager),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Installs the trap, or for mode pass and drop the shunt, of a child. A trap of that name is replaced.
+    ///
+    /// # Errors
+    /// See [`TrapError`].
+    pub fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> Result<(), TrapError> {
+        match child.mode {
+            Mode::Pass | Mode::Drop => self.install_shunt(connection, child),
+            Mode::Tunnel | Mode::Transport | Mode::TransportProxy | Mode::Beet | Mode::Iptfs => {
+                self.install_trap(connection, child)
+            }
+        }
+    }
+
+    /// Removes the shunt or trap of a child, of a connection if one is named. `false` if there is none.
+    pub fn uninstall(&self, connection: Option<&str>, child: &str) -> bool {
+        let matches = |policy: &Arc<Installed>| {
+            &*policy.child.name == child && connection.is_none_or(|name| &*policy.connection.name == name)
+        };
+        let mut state = self.state.lock();
+        let found = if let Some(index) = state.shunts.iter().position(matches) {
+            Some(state.shunts.remove(index))
+        } else {
+            state.traps.iter().position(matches).map(|index| state.traps.remove(index))
+        };
+        drop(state);
+        found.map(|policy| self.remove(&policy)).is_some()
+    }
+
+    /// Installed traps, the most recent first.
+    pub fn traps(&self) -> Vec<Arc<Installed>> {
+        self.state.lock().traps.iter().rev().map(Arc::clone).collect()
+    }
+
+    /// Installed shunts in the order of installation.
+    pub fn shunts(&self) -> Vec<Arc<Installed>> {
+        self.state.lock().shunts.clone()
+    }
+
+    /// Removes everything and installs nothing any more.
+    pub fn flush(&self) {
+        let (traps, shunts) = {
+            let mut state = self.state.lock();
+            state.flushed = true;
+            (std::mem::take(&mut state.traps), std::mem::take(&mut state.shunts))
+        };
+        traps.iter().chain(&shunts).for_each(|policy| self.remove(policy));
+    }
+
+    /// A packet hit a trap: initiates its CHILD_SA, unless that is under way.
+    pub fn acquire(self: &Arc<Self>, reqid: Reqid, source: TrafficSelector, destination: TrafficSelector) {
+        let trap = {
+            let mut state = self.state.lock();
+            let found = state.traps.iter().find(|trap| trap.kind == PolicyKind::Trap(reqid)).map(Arc::clone);
+            let Some(trap) = found else {
+                drop(state);
+                log!(KNL, 1, "trap not found, unable to acquire reqid {reqid}");
+                return;
+            };
+            if state.pending.contains_key(&reqid) {
+                drop(state);
+                log!(KNL, 1, "ignoring acquire for reqid {reqid}, connection attempt pending");
+                return;
+            }
+            state.pending.insert(reqid, None);
+            trap
+        };
+        log!(KNL, 1, "creating acquire job for policy {source} === {destination} with reqid {{{reqid}}}");
+        let Some(manager) = self.manager.upgrade() else { return };
+        let child =
+            InitiateChild { config: Arc::clone(&trap.child), reqid: Some(reqid), packet: Some((source, destination)) };
+        let traps = Arc::clone(self);
+        let on_start = Box::new(move |sa: &IkeSa| {
+            if let Some(served) = traps.state.lock().pending.get_mut(&reqid) {
+                *served = Some(sa.unique_id());
+            }
+        });
+        let request = Initiated {
+            config: Arc::clone(&trap.connection),
+            child: Some(child),
+            limits: false,
+            fresh: false,
+            on_start: Some(on_start),
+        };
+        if let Err(error) = manager.initiate(request) {
+            log!(KNL, 1, "initiating '{}' failed: {error}", trap.child.name);
+            self.acquired(reqid);
+        }
+    }
+
+    /// The acquire of a trap has ended.
+    fn acquired(&self, reqid: Reqid) {
+        self.state.lock().pending.remove(&reqid);
+    }
+
+    /// Whatever was acquired on an IKE_SA exists by now, or failed: the next packet tells.
+    fn ended_on(&self, ike_sa: UniqueId) {
+        let mut state = self.state.lock();
+        if !state.pending.is_empty() {
+            state.pending.retain(|_, served| *served != Some(ike_sa));
+        }
+    }
+
+    fn install_trap(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> Result<(), TrapError> {
+        let dynamic = child.remote_ts.iter().any(TrafficSelector::is_dynamic);
+        let remote = connection.ike.remote_addrs.iter().find_map(|host| host.address());
+        let remote = remote.ok_or(if dynamic { TrapError::RemoteUnknownDynamic } else { TrapError::RemoteUnknown })?;
+        let local = connection.ike.local_addrs.iter().filter_map(|host| host.address());
+        let local = local.into_iter().find(|local| local.is_ipv6() == remote.is_ipv6());
+        let local = local.or_else(|| source_towards(remote)).ok_or(TrapError::RemoteUnknown)?;
+        let local_ts = selectors::resolve(&child.local_ts, &[local]);
+        let remote_ts = selectors::resolve(&child.remote_ts, &[remote]);
+        let marks = [fixed_mark(child.mark_in), fixed_mark(child.mark_out)];
+        let if_ids =
+            [fixed_if_id(child.if_id_in, connection.if_id_in), fixed_if_id(child.if_id_out, connection.if_id_out)];
+        let reqid = match child.reqid {
+            Some(fixed) => fixed,
+            None => {
+                let [mark_in, mark_out] = marks;
+                let [if_id_in, if_id_out] = if_ids;
+                let key = ReqidKey {
+                    local_ts: local_ts.clone(),
+                    remote_ts: remote_ts.clone(),
+                    mark_in,
+                    mark_out,
+                    if_id_in,
+                    if_id_out,
+                };
+                self.numbers.allocate_reqid(&key).ok_or(TrapError::NoReqid)?
+            }
+        };
+        let trap = Arc::new(Installed {
+            kind: PolicyKind::Trap(reqid),
+            connection: Arc::clone(connection),
+            child: Arc::clone(child),
+            local_ts,
+            remote_ts,
+            local,
+            remote,
+            marks,
+            if_ids,
+        });
+        if let Err(error) = self.add(&trap) {
+            self.numbers.release_reqid(reqid);
+            return Err(error.into());
+        }
+        let mut state = self.state.lock();
+        let same = |other: &Arc<Installed>| {
+            other.child.name == trap.child.name && other.connection.name == trap.connection.name
+        };
+        let old = state.traps.iter().position(same).map(|index| state.traps.remove(index));
+        let refused = state.flushed;
+        if !refused {
+            state.traps.push(Arc::clone(&trap));
+        }
+        drop(state);
+        if let Some(old) = old {
+            log!(CFG, 1, "updating already routed CHILD_SA '{}'", child.name);
+            self.remove(&old);
+        }
+        if refused {
+            self.remove(&trap);
+        }
+        Ok(())
+    }
+
+    fn install_shunt(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> Result<(), TrapError> {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let hosts = [any, IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED)];
+        let shunt = Arc::new(Installed {
+            kind: if child.mode == Mode::Pass { PolicyKind::Pass } else { PolicyKind::Drop },
+            connection: Arc::clone(connection),
+            child: Arc::clone(child),
+            local_ts: selectors::resolve(&child.local_ts, &hosts),
+            remote_ts: selectors::resolve(&child.remote_ts, &hosts),
+            local: any,
+            remote: any,
+            marks: [fixed_mark(child.mark_in), fixed_mark(child.mark_out)],
+            if_ids: [IfId::NONE; 2],
+        });
+        {
+            let mut state = self.state.lock();
+            let exists = state
+                .shunts
+                .iter()
+                .any(|other| other.child.name == child.name && other.connection.name == connection.name);
+            if exists {
+                return Err(TrapError::Exists(child.mode, Arc::clone(&child.name)));
+            }
+            state.shunts.push(Arc::clone(&shunt));
+        }
+        if let Err(error) = self.add(&shunt) {
+            self.state.lock().shunts.retain(|other| !Arc::ptr_eq(other, &shunt));
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    fn add(&self, policy: &Installed) -> Result<(), KernelError> {
+        self.kernel.add_policies(&policy.params(Direction::Out))?;
+        let added = self.kernel.add_policies(&policy.params(Direction::In));
+        if added.is_err() {
+            let _not_there = self.kernel.delete_policies(&policy.params(Direction::Out));
+        }
+        added
+    }
+
+    fn remove(&self, policy: &Installed) {
+        for direction in [Direction::In, Direction::Out] {
+            if let Err(error) = self.kernel.delete_policies(&policy.params(direction)) {
+                log!(KNL, 1, "removing policy of '{}' failed: {error}", policy.child.name);
+            }
+        }
+        if let PolicyKind::Trap(reqid) = policy.kind {
+            self.numbers.release_reqid(reqid);
+            self.acquired(reqid);
+        }
+    }
+}
+
+impl Listener for Traps {
+    /// An acquire ends when its CHILD_SA exists or has failed.
+    fn event(&self, ike_sa: UniqueId, event: &Event) {
+        let installed = matches!(event, Event::ChildStateChange { new: ChildSaState::Installed, .. });
+        if installed || matches!(event, Event::ChildFailed { .. }) {
+            self.ended_on(ike_sa);
+        }
+    }
+
+    fn destroyed(&self, ike_sa: UniqueId) {
+        self.ended_on(ike_sa);
+    }
+}
+
+impl Installed {
+    fn params(&self, direction: Direction) -> PolicyParams<'_> {
+        let (action, class, reqid) = match self.kind {
+            PolicyKind::Trap(reqid) => (PolicyAction::Ipsec, PolicyClass::Routed, Some(reqid)),
+            PolicyKind::Pass => (PolicyAction::Pass, PolicyClass::Pass, None),
+            PolicyKind::Drop => (PolicyAction::Drop, PolicyClass::Fallback, None),
+        };
+        let protocol = self.child.proposals.first().map_or(Protocol::Esp, |proposal| proposal.protocol());
+        let ([mark_in, mark_out], [if_id_in, if_id_out]) = (self.marks, self.if_ids);
+        let (mark, if_id) = match direction {
+            Direction::In => (mark_in, if_id_in),
+            Direction::Out => (mark_out, if_id_out),
+        };
+        PolicyParams {
+            direction,
+            action,
+            class,
+            priority: self.child.priority,
+            local: self.local,
+            remote: self.remote,
+            local_ts: &self.local_ts,
+            remote_ts: &self.remote_ts,
+            reqid,
+            spi: None,
+            protocol,
+            mode: self.child.mode,
+            mark,
+            if_id,
+            interface: self.child.interface.as_deref(),
+            fwd_out: self.child.policies_fwd_out,
+            hw_offload: self.child.hw_offload,
+        }
+    }
+}
+
+/// Marks that are allocated per CHILD_SA do not exist before it does.
+fn fixed_mark(config: MarkConfig) -> Mark {
+    match config.value {
+        MarkValue::Fixed(value) => Mark { value, mask: config.mask },
+        MarkValue::Unique | MarkValue::UniqueDir => Mark::NONE,
+    }
+}
+
+fn fixed_if_id(child: IfIdConfig, connection: IfIdConfig) -> IfId {
+    let config = if child.is_none() { connection } else { child };
+    match config {
+        IfIdConfig::Fixed(id) => id,
+        IfIdConfig::Unique | IfIdConfig::UniqueDir => IfId::NONE,
+    }
+}
+
+/// The address the system would send from.
+fn source_towards(remote: IpAddr) -> Option<IpAddr> {
+    let any: SocketAddr = if remote.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect((remote, 500)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
