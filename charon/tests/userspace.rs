@@ -339,6 +339,7 @@ fn a_moved_sa_sends_elsewhere_and_can_still_be_deleted() -> Result<()> {
             side.plane.update_sa(&SaUpdate { id: tunnel.id(spi, from_left), src, dst, encap })?;
         }
     }
+    // The address that the SAs were installed with is gone, but their names are not.
     lab.left.run(&["ip", "addr", "del", "192.0.2.1/24", "dev", "eth0"])?;
     assert_eq!(ping(&lab.left, lab.left.inner, lab.right.inner, 3)?, 3);
     for (spi, from_left) in [(0xc000_0001, true), (0xc000_0002, false)] {
@@ -363,6 +364,15 @@ fn everything_through_the_tunnel_leaves_our_own_packets_outside() -> Result<()> 
     let during = routes()?;
     assert!(during.contains("default dev ipsec0") && during.contains("192.0.2.2 dev eth0"), "{during}");
     assert_eq!(ping(&lab.left, lab.left.inner, lab.right.inner, 3)?, 3);
+    // A tunnel for the peer alone takes everything but our own packets. A strict filter would not let them back in.
+    lab.left.run(&["sysctl", "-qw", "net.ipv4.conf.all.rp_filter=2", "net.ipv4.conf.eth0.rp_filter=2"])?;
+    let host = [TrafficSelector::parse("192.0.2.2")?];
+    let to_peer = tunnel.params(&left, &everything, &host);
+    left.plane.add_policies(&to_peer)?;
+    assert!(routes()?.contains("192.0.2.2 dev ipsec0"));
+    assert_eq!(ping(&lab.left, lab.left.inner, lab.right.inner, 1)?, 1);
+    left.plane.delete_policies(&to_peer)?;
+    assert_eq!(routes()?, during);
     left.plane.delete_policies(&params)?;
     let after = routes()?;
     assert!(!after.contains("default"), "{after}");

@@ -93,6 +93,15 @@ impl Network {
         Ok(Self { socket: NetlinkSocket::open(libc::NETLINK_ROUTE)? })
     }
 
+    /// Adds a route.
+    ///
+    /// # Errors
+    /// As the kernel reports, for example that there is one for the same destination.
+    pub fn add_route(&self, route: &Route) -> Result<(), NetlinkError> {
+        let message = RouteNetlinkMessage::NewRoute(route_message(route));
+        self.socket.request(message, NLM_F_CREATE | NLM_F_EXCL).map(drop)
+    }
+
     /// Adds a route, in the place of one for the same destination in the same table.
     ///
     /// # Errors

@@ -101,7 +101,7 @@ impl Userspace {
             let routing = Routing {
                 table: settings.routing_table,
                 priority: settings.routing_table_prio,
-                mark: marked.then_some(settings.fwmark),
+                mark: (marked && settings.routing_table != 0).then_some(settings.fwmark),
                 tun: tun.index(),
                 allow_peer_ts: settings.allow_peer_ts,
             };
@@ -157,7 +157,7 @@ impl Userspace {
     /// Installs routes for one pair of selectors.
     fn route(&self, local: &TrafficSelector, remote: &TrafficSelector, peer: IpAddr) -> Result<(), KernelError> {
         let Some(routes) = &self.routes else { return Ok(()) };
-        routes.add(local, remote, peer).map_err(|error| {
+        routes.add_network(local, remote, peer).map_err(|error| {
             log!(KNL, 1, "can't install route for {local} === {remote} out, {error}");
             KernelError::Failed(error.to_string())
         })
@@ -175,7 +175,7 @@ impl Userspace {
                 }
             }
             if let Some(routes) = &self.routes {
-                routes.remove(remote, params.remote);
+                routes.remove_network(remote);
             }
         }
         if let Some(reqid) = params.reqid.and_then(convert::reqid) {
@@ -187,7 +187,7 @@ impl Userspace {
 
 impl Kernel for Userspace {
     fn features(&self) -> Features {
-        let features = Features::ESP_V3_TFC | Features::SA_USE_TIME;
+        let features = Features::ESP_V3_TFC | Features::SA_USE_TIME | Features::NO_POLICY_UPDATES;
         if self.shared.sender.raw().is_empty() { features | Features::REQUIRE_UDP_ENCAPSULATION } else { features }
     }
 
@@ -211,6 +211,9 @@ impl Kernel for Userspace {
             Direction::Out => sad.insert_outbound(Outbound::new(convert::outbound(sa)?), now),
         };
         installed.map_err(|_| KernelError::Exists)?;
+        if let (Direction::Out, Some(routes)) = (sa.direction, &self.routes) {
+            routes.add_peer(sa.id.dst);
+        }
         self.shared.timer.wake();
         Ok(())
     }
@@ -222,7 +225,16 @@ impl Kernel for Userspace {
         }
         let inbound = matches!(key, SaKey::Inbound(_));
         let path = convert::path(update.src, update.dst, update.encap, inbound);
-        if self.shared.plane.sad.set_path(key, path) { Ok(()) } else { Err(KernelError::NotFound) }
+        let sad = &self.shared.plane.sad;
+        let old = sad.outbound(key).map(|sa| sa.path().remote.ip());
+        if !sad.set_path(key, path) {
+            return Err(KernelError::NotFound);
+        }
+        if let (Some(old), Some(routes)) = (old, &self.routes) {
+            routes.add_peer(update.dst);
+            routes.remove_peer(old);
+        }
+        Ok(())
     }
 
     fn query_sa(&self, id: &SaId) -> Result<SaUsage, KernelError> {
@@ -233,7 +245,14 @@ impl Kernel for Userspace {
 
     fn delete_sa(&self, id: &SaId) -> Result<(), KernelError> {
         let key = self.key(id).ok_or(KernelError::NotFound)?;
-        if self.shared.plane.sad.remove(key) { Ok(()) } else { Err(KernelError::NotFound) }
+        let peer = self.shared.plane.sad.outbound(key).map(|sa| sa.path().remote.ip());
+        if !self.shared.plane.sad.remove(key) {
+            return Err(KernelError::NotFound);
+        }
+        if let (Some(peer), Some(routes)) = (peer, &self.routes) {
+            routes.remove_peer(peer);
+        }
+        Ok(())
     }
 
     fn add_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError> {

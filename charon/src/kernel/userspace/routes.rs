@@ -5,7 +5,8 @@
 //! or a strict reverse path filter would drop what it sends us.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::collections::hash_map::Entry as Slot;
+use std::hash::Hash;
 use std::net::IpAddr;
 
 use strongswan::host::{AddressRange, Family};
@@ -22,7 +23,7 @@ pub(super) struct Routing {
     pub(super) table: u32,
     /// Priority of the rule.
     pub(super) priority: u32,
-    /// Mark of our own packets, if they could be marked.
+    /// Mark of our own packets, if they have one and the rule heeds it.
     pub(super) mark: Option<(u32, u32)>,
     /// Interface index of the TUN device.
     pub(super) tun: u32,
@@ -52,15 +53,15 @@ pub(super) struct Routes {
 
 #[derive(Default)]
 struct State {
-    /// Networks behind the tunnel, with the number of their users.
-    networks: HashMap<Prefix, Users>,
-    /// Peers, with the number of their users and their route past the tunnel, if they have one.
-    peers: HashMap<IpAddr, Users>,
+    /// Networks behind the tunnel: used by policies.
+    networks: HashMap<Prefix, Entry>,
+    /// Peers, with a route past the tunnel where a network covers them: used by SAs.
+    peers: HashMap<IpAddr, Entry>,
 }
 
 #[derive(Default)]
-struct Users {
-    count: usize,
+struct Entry {
+    users: usize,
     routes: Vec<Route>,
 }
 
@@ -82,106 +83,124 @@ impl Routes {
         Self { network, routing, rules, state: Mutex::new(State::default()) }
     }
 
-    /// Leads packets from `local` to `remote` into the tunnel to `peer`.
-    pub(super) fn add(
+    /// Leads packets from `local` to `remote` into the tunnel, whose other end is `peer`.
+    pub(super) fn add_network(
         &self,
         local: &TrafficSelector,
         remote: &TrafficSelector,
         peer: IpAddr,
     ) -> Result<(), RouteError> {
-        let destination = remote.to_subnet();
-        let unmarked = self.routing.mark.is_none() && !self.routing.allow_peer_ts;
-        if unmarked && remote.is_host(Some(peer)) {
+        if self.routing.mark.is_none() && !self.routing.allow_peer_ts && remote.is_host(Some(peer)) {
             return Err(RouteError::Conflict);
         }
-        let mut state = self.state.lock();
-        state.peers.entry(peer).or_default().count += 1;
-        self.exclude_covered(&mut state, destination, peer);
-        let result = self.use_network(&mut state, destination, local);
-        if result.is_err() {
-            self.release_peer(&mut state, peer);
-        }
-        result.map_err(Into::into)
-    }
-
-    /// Takes back one [`add`](Self::add).
-    pub(super) fn remove(&self, remote: &TrafficSelector, peer: IpAddr) {
-        let mut state = self.state.lock();
         let destination = remote.to_subnet();
-        if let Some(users) = state.networks.get_mut(&destination) {
-            users.count = users.count.saturating_sub(1);
-            if users.count == 0
-                && let Some(users) = state.networks.remove(&destination)
-            {
-                users.routes.iter().for_each(|route| self.delete(route));
-            }
-        }
-        self.release_peer(&mut state, peer);
-    }
-
-    /// Counts one more user of a network, and installs its route for the first.
-    fn use_network(&self, state: &mut State, destination: Prefix, local: &TrafficSelector) -> Result<(), NetlinkError> {
-        if let Some(users) = state.networks.get_mut(&destination) {
-            users.count += 1;
+        let mut state = self.state.lock();
+        if let Some(network) = state.networks.get_mut(&destination) {
+            network.users += 1;
             return Ok(());
         }
+        if is_host(destination) {
+            // Takes the place of a route past the tunnel. Our own packets to that peer are told apart by their mark.
+            if let Some(peer) = state.peers.get_mut(&destination.0) {
+                peer.routes.clear();
+            }
+        } else {
+            let covered: Vec<_> = state.peers.keys().copied().filter(|peer| covers(destination, *peer)).collect();
+            covered.into_iter().for_each(|peer| self.exclude(&mut state, peer));
+        }
+        let routes = self.lead(destination, local)?;
+        state.networks.insert(destination, Entry { users: 1, routes });
+        Ok(())
+    }
+
+    /// Takes back one [`add_network`](Self::add_network).
+    pub(super) fn remove_network(&self, remote: &TrafficSelector) {
+        let destination = remote.to_subnet();
+        let mut state = self.state.lock();
+        self.release(&mut state.networks, destination);
+        if is_host(destination) {
+            self.exclude_if_covered(&mut state, destination.0);
+        }
+    }
+
+    /// Keeps the way to a peer open.
+    pub(super) fn add_peer(&self, peer: IpAddr) {
+        let mut state = self.state.lock();
+        state.peers.entry(peer).or_default().users += 1;
+        self.exclude_if_covered(&mut state, peer);
+    }
+
+    /// Takes back one [`add_peer`](Self::add_peer).
+    pub(super) fn remove_peer(&self, peer: IpAddr) {
+        self.release(&mut self.state.lock().peers, peer);
+    }
+
+    fn release<K: Eq + Hash>(&self, entries: &mut HashMap<K, Entry>, key: K) {
+        if let Slot::Occupied(mut slot) = entries.entry(key) {
+            slot.get_mut().users -= 1;
+            if slot.get().users == 0 {
+                slot.remove().routes.iter().for_each(|route| self.delete(route));
+            }
+        }
+    }
+
+    /// Installs the routes for a network.
+    fn lead(&self, destination: Prefix, local: &TrafficSelector) -> Result<Vec<Route>, NetlinkError> {
         let source = source_in(&self.network.addresses()?, local);
         let kind = RouteKind::Unicast { interface: self.routing.tun, gateway: None, source };
         let mut routes = Vec::new();
         for destination in self.split(destination) {
             let route = Route { destination, table: self.table(), kind };
-            if let Err(error) = self.network.replace_route(&route) {
-                routes.iter().for_each(|route| self.delete(route));
-                return Err(error);
-            }
-            routes.push(route);
-        }
-        state.networks.insert(destination, Users { count: 1, routes });
-        Ok(())
-    }
-
-    fn release_peer(&self, state: &mut State, peer: IpAddr) {
-        if let Entry::Occupied(mut entry) = state.peers.entry(peer) {
-            entry.get_mut().count -= 1;
-            if entry.get().count == 0 {
-                entry.remove().routes.iter().for_each(|route| self.delete(route));
+            match self.install(&route) {
+                Ok(true) => routes.push(route),
+                Ok(false) => {}
+                Err(error) => {
+                    routes.iter().for_each(|route| self.delete(route));
+                    return Err(error);
+                }
             }
         }
+        Ok(routes)
     }
 
-    /// Gives a route past the tunnel to the peers that the network about to be routed covers, and to `added` if any
-    /// network does.
-    fn exclude_covered(&self, state: &mut State, destination: Prefix, added: IpAddr) {
-        // A tunnel to the peer alone is for everything but our own packets, which their mark tells apart.
-        let is_network = |prefix: &Prefix| prefix.1 < Family::of(prefix.0).bits();
-        let covered = state.networks.keys().any(|prefix| is_network(prefix) && covers(*prefix, added));
-        for (peer, users) in &mut state.peers {
-            let needs = (is_network(&destination) && covers(destination, *peer)) || (covered && *peer == added);
-            if needs && users.routes.is_empty() {
-                users.routes.extend(self.exclude(*peer));
-            }
+    fn exclude_if_covered(&self, state: &mut State, peer: IpAddr) {
+        if state.networks.keys().any(|network| !is_host(*network) && covers(*network, peer)) {
+            self.exclude(state, peer);
         }
     }
 
-    /// Installs a route to a peer past the tunnel.
-    fn exclude(&self, peer: IpAddr) -> Option<Route> {
+    /// Installs a route to a peer past the tunnel, unless it has one or is the other end of a tunnel for itself alone.
+    fn exclude(&self, state: &mut State, peer: IpAddr) {
+        let destination = (peer, Family::of(peer).bits());
+        let Some(entry) = state.peers.get_mut(&peer) else { return };
+        if !entry.routes.is_empty() || state.networks.contains_key(&destination) {
+            return;
+        }
         let mark = self.routing.mark.map_or(0, |(value, _)| value);
-        let hop = match self.network.nexthop(peer, None, mark) {
-            Ok(Some(hop)) if hop.interface != self.routing.tun => hop,
-            Ok(_) => return None,
-            Err(error) => {
-                log!(KNL, 1, "unable to look up the route to {peer}: {error}");
-                return None;
+        let result = self.network.nexthop(peer, None, mark).and_then(|hop| {
+            let Some(hop) = hop.filter(|hop| hop.interface != self.routing.tun) else { return Ok(None) };
+            let kind = RouteKind::Unicast { interface: hop.interface, gateway: hop.gateway, source: hop.source };
+            let route = Route { destination, table: self.table(), kind };
+            Ok(self.install(&route)?.then_some(route))
+        });
+        match result {
+            Ok(route) => entry.routes.extend(route),
+            Err(error) => log!(KNL, 1, "unable to install exclude route for {peer}: {error}"),
+        }
+    }
+
+    /// Installs a route; false if there is one that is not ours to replace.
+    fn install(&self, route: &Route) -> Result<bool, NetlinkError> {
+        if self.routing.table != 0 {
+            return self.network.replace_route(route).map(|()| true);
+        }
+        match self.network.add_route(route) {
+            Err(error) if error.is_exists() => {
+                let (network, prefix_len) = route.destination;
+                log!(KNL, 1, "route for {network}/{prefix_len} exists in the main table, left as it is");
+                Ok(false)
             }
-        };
-        let kind = RouteKind::Unicast { interface: hop.interface, gateway: hop.gateway, source: hop.source };
-        let route = Route { destination: (peer, Family::of(peer).bits()), table: self.table(), kind };
-        match self.network.replace_route(&route) {
-            Ok(()) => Some(route),
-            Err(error) => {
-                log!(KNL, 1, "unable to install exclude route for {peer}: {error}");
-                None
-            }
+            result => result.map(|()| true),
         }
     }
 
@@ -212,8 +231,8 @@ impl Routes {
 impl Drop for Routes {
     fn drop(&mut self) {
         let state = std::mem::take(&mut *self.state.lock());
-        for users in state.networks.values().chain(state.peers.values()) {
-            users.routes.iter().for_each(|route| self.delete(route));
+        for entry in state.networks.values().chain(state.peers.values()) {
+            entry.routes.iter().for_each(|route| self.delete(route));
         }
         for rule in &self.rules {
             if let Err(error) = self.network.delete_rule(rule) {
@@ -221,6 +240,10 @@ impl Drop for Routes {
             }
         }
     }
+}
+
+fn is_host((network, prefix_len): Prefix) -> bool {
+    prefix_len == Family::of(network).bits()
 }
 
 fn covers((network, prefix_len): Prefix, address: IpAddr) -> bool {
