@@ -10,7 +10,7 @@ use nix::unistd::Pid;
 
 use crate::config::Files;
 use crate::lab::{Host, Lab};
-use crate::{Result, wait_for};
+use crate::{Result, uml, wait_for};
 
 /// Who wrote a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,13 @@ pub enum Make {
     StrongSwan,
 }
 
-/// Plugins of strongSwan that the scenarios need; its ESP is kernel-libipsec because test machines' kernels have none.
+/// Plugins of strongSwan that the scenarios need.
 const STRONGSWAN_PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey curve25519 \
-     hmac sha1 sha2 aes gcm cmac xcbc ctr ccm chapoly gmp mgf1 kdf drbg kernel-libipsec kernel-netlink socket-default \
-     vici updown counters";
+     hmac sha1 sha2 aes gcm cmac xcbc ctr ccm chapoly gmp mgf1 kdf drbg kernel-netlink socket-default vici updown \
+     counters";
+
+/// The plugin that carries strongSwan's ESP where the kernel has none, as on test machines; it comes first then.
+const STRONGSWAN_USERSPACE_ESP: &str = "kernel-libipsec";
 
 impl Make {
     /// The daemon's executable.
@@ -282,7 +285,8 @@ fn tail(text: &str, lines: usize) -> String {
 
 fn strongswan_conf(make: Make, dir: &Path, extra: &str) -> String {
     let load = match make {
-        Make::StrongSwan => format!("load = {STRONGSWAN_PLUGINS}"),
+        Make::StrongSwan if uml::is_inside() => format!("load = {STRONGSWAN_PLUGINS}"),
+        Make::StrongSwan => format!("load = {STRONGSWAN_USERSPACE_ESP} {STRONGSWAN_PLUGINS}"),
         Make::Ours => String::new(),
     };
     format!(
