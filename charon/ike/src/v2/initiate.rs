@@ -78,6 +78,8 @@ impl IkeSa {
     fn activate(&mut self, env: &Env<'_>) -> Option<ExchangeType> {
         if self.exchanges.active.is_empty() {
             match self.state() {
+                // until the peer's name is resolved there is nowhere to send anything
+                IkeSaState::Created if self.remote.ip().is_unspecified() => {}
                 IkeSaState::Created if self.exchanges.is_queued(TaskType::IkeInit) => {
                     let tasks = INITIAL.into_iter().filter_map(|kind| self.exchanges.take_queued(kind, env.now));
                     self.exchanges.active = tasks.collect();
