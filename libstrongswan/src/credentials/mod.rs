@@ -5,6 +5,8 @@
 pub mod auth;
 pub mod certificate;
 mod evp;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hash;
 pub mod keys;
 pub mod pem;

@@ -7,7 +7,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -35,15 +37,15 @@ pub enum TrustError {
     /// The chain ends at a root that is not loaded.
     #[error("self-signed certificate \"{0}\" is not trusted")]
     UntrustedRoot(Identity),
-    /// Not yet or no longer valid.
-    #[error("certificate \"{subject}\" is not valid now (valid from {not_before} to {not_after})")]
+    /// The end entity or a CA is not yet or no longer valid.
+    #[error("{role} certificate invalid (valid from {} to {})", Utc(*not_before), Utc(*not_after))]
     Expired {
-        /// Its subject.
-        subject: Identity,
-        /// Start of its life, seconds since 1970.
-        not_before: i64,
-        /// End of its life, seconds since 1970.
-        not_after: i64,
+        /// `subject` for the end entity, `issuer` for a CA.
+        role: &'static str,
+        /// Start of its life.
+        not_before: UnixTime,
+        /// End of its life.
+        not_after: UnixTime,
     },
     /// More CAs than anybody needs.
     #[error("maximum path length of {MAX_PATH_LEN} exceeded")]
@@ -65,6 +67,20 @@ pub enum TrustError {
     /// Checking costs too much.
     #[error("too many signatures to check")]
     TooManySignatures,
+}
+
+/// A date as strongSwan prints it.
+struct Utc(UnixTime);
+
+impl fmt::Display for Utc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+        let seconds = Duration::from_secs(u64::try_from(self.0.0).unwrap_or(0));
+        let Ok(date) = der::DateTime::from_unix_duration(seconds) else { return write!(f, "{}", self.0.0) };
+        let month = MONTHS.get(usize::from(date.month()).saturating_sub(1)).unwrap_or(&"");
+        let (hour, minute, second) = (date.hour(), date.minutes(), date.seconds());
+        write!(f, "{month} {:02} {hour:02}:{minute:02}:{second:02} UTC {}", date.day(), date.year())
+    }
 }
 
 /// A certificate with those that vouch for it.
@@ -258,7 +274,7 @@ impl<'a> Search<'a> {
             return Err(TrustError::KeyUsage);
         }
         let mut path = vec![Arc::clone(certificate)];
-        self.check(certificate)?;
+        self.check(certificate, "subject")?;
         let root = self.extend(&mut path)?;
         log!(CFG, 1, "  reached self-signed root ca with a path length of {}", path.len() - 1);
         self.store.remember(certificate);
@@ -268,16 +284,13 @@ impl<'a> Search<'a> {
     }
 
     /// What holds for each certificate of a chain.
-    fn check(&self, certificate: &Certificate) -> Result<(), TrustError> {
+    fn check(&self, certificate: &Certificate, role: &'static str) -> Result<(), TrustError> {
         if let Some(oid) = certificate.unsupported_critical_extension().filter(|_| self.options.enforce_critical) {
             return Err(TrustError::CriticalExtension(oid.to_string()));
         }
         if !certificate.is_valid_at(self.now) {
-            return Err(TrustError::Expired {
-                subject: certificate.subject().clone(),
-                not_before: certificate.not_before().0,
-                not_after: certificate.not_after().0,
-            });
+            let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
+            return Err(TrustError::Expired { role, not_before, not_after });
         }
         Ok(())
     }
@@ -336,7 +349,7 @@ impl<'a> Search<'a> {
         issuer: &Arc<Certificate>,
         trusted: bool,
     ) -> Result<Arc<Certificate>, TrustError> {
-        self.check(issuer)?;
+        self.check(issuer, "issuer")?;
         // RFC 5280 §4.2.1.9: certificates between the issuer and the end entity, self-issued ones not counted.
         let below = path.iter().skip(1).filter(|ca| !ca.is_self_issued()).count();
         if let Some(allowed) = issuer.path_len().filter(|allowed| below > usize::from(*allowed)) {

@@ -83,6 +83,15 @@ fn what_is_not_trusted() {
 }
 
 #[test]
+fn dates_are_readable() {
+    let (not_before, not_after) = (UnixTime(1_577_836_800), UnixTime(1_609_459_199));
+    assert_eq!(
+        TrustError::Expired { role: "subject", not_before, not_after }.to_string(),
+        "subject certificate invalid (valid from Jan 01 00:00:00 UTC 2020 to Dec 31 23:59:59 UTC 2020)"
+    );
+}
+
+#[test]
 fn expired_roots_and_intermediates_count() {
     let late = UnixTime(4_900_000_000);
     assert!(matches!(verify(&store(&["ca.der"]), "sun.der", &[], late), Err(TrustError::Expired { .. })));
