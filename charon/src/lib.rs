@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod config;
+pub mod control;
 pub mod controller;
 pub mod credentials;
 pub mod daemon;

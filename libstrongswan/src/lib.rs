@@ -3,6 +3,7 @@
 //!
 //! It holds no protocol: IKE lives in crate `ike`, ESP in crate `esp`, the control protocol in crate `vici`.
 
+pub mod calendar;
 pub mod clock;
 pub mod credentials;
 pub mod crypto;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ike::config::{
     AuthRound, ChildConfig, Childless, Fragmentation, IkeConfig, IkeLifetimes, Ocsp, PeerConfig, SendCert, UniquePolicy,
 };
+use strongswan::credentials::AuthOptions;
 use strongswan::crypto::{Proposal, Protocol};
 use vici::Message;
 
@@ -24,11 +25,11 @@ struct Draft {
     remote: Vec<AuthRound>,
 }
 
-/// Reads one connection of a `load-conn` message.
+/// Reads one connection of a `load-conn` message; `options` say what constraints on keys mean.
 ///
 /// # Errors
 /// The first thing that cannot be used; nothing is loaded then.
-pub fn load(name: &str, section: &Message) -> Result<PeerConfig, LoadError> {
+pub fn load(name: &str, section: &Message, options: AuthOptions) -> Result<PeerConfig, LoadError> {
     let mut draft = Draft {
         peer: PeerConfig::new(name, Arc::default()),
         ike: IkeConfig::default(),
@@ -43,21 +44,17 @@ pub fn load(name: &str, section: &Message) -> Result<PeerConfig, LoadError> {
         if name.eq_ignore_ascii_case("children") {
             return draft.add_children(section);
         }
-        if starts_with(name, "local") {
-            draft.local.push(auth::load(section)?);
+        if value::starts_with(name, "local") {
+            draft.local.push(auth::load(section, options)?);
             return Ok(());
         }
-        if starts_with(name, "remote") {
-            draft.remote.push(auth::load(section)?);
+        if value::starts_with(name, "remote") {
+            draft.remote.push(auth::load(section, options)?);
             return Ok(());
         }
         Err(LoadError::InvalidSection(name.to_owned()))
     })?;
     Ok(draft.finish())
-}
-
-fn starts_with(name: &str, prefix: &str) -> bool {
-    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 impl Draft {
@@ -224,7 +221,7 @@ mod tests {
     use super::*;
 
     fn loaded(message: &Message) -> PeerConfig {
-        load("gw", message).unwrap()
+        load("gw", message, AuthOptions::default()).unwrap()
     }
 
     #[test]
@@ -312,7 +309,7 @@ mod tests {
 
     #[test]
     fn errors_name_option_or_section() {
-        let error = |message: Message| load("gw", &message).unwrap_err().to_string();
+        let error = |message: Message| load("gw", &message, AuthOptions::default()).unwrap_err().to_string();
         assert_eq!(error(Message::new().with("remote_adrs", "x")), "unknown option: remote_adrs, config discarded");
         assert_eq!(error(Message::new().with("remote_addrs", "x")), "unknown option: remote_addrs, config discarded");
         assert_eq!(error(Message::new().with("mediation", "no")), "unknown option: mediation, config discarded");

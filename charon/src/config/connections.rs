@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ike::ConfigSource;
 use ike::config::{ChildConfig, IkeConfig, PeerConfig};
 use parking_lot::RwLock;
 use strongswan::identity::Identity;
@@ -132,9 +133,8 @@ fn difference(old: &[Arc<ChildConfig>], new: &[Arc<ChildConfig>]) -> (Vec<Arc<Ch
     (removed, added)
 }
 
-impl Connections {
-    /// The configurations a message of IKE version `major` between these addresses may use, best match first.
-    pub fn ike_configs(&self, local: SocketAddr, remote: SocketAddr, major: u8) -> Vec<Arc<IkeConfig>> {
+impl ConfigSource for Connections {
+    fn ike_configs(&self, local: SocketAddr, remote: SocketAddr, major: u8) -> Vec<Arc<IkeConfig>> {
         log!(CFG, 2, "looking for an IKEv{major} config for {}...{}", local.ip(), remote.ip());
         let table = self.table.read();
         let mut found: Vec<_> = table
@@ -159,9 +159,7 @@ impl Connections {
         found.into_iter().map(|(_, profile)| Arc::clone(&profile.ike)).collect()
     }
 
-    /// The connections an IKE_SA between these addresses and identities may use, best match first. An identity that is not
-    /// known yet is `None`.
-    pub fn peer_configs(
+    fn peer_configs(
         &self,
         local: SocketAddr,
         remote: SocketAddr,
@@ -193,8 +191,7 @@ impl Connections {
         rank(candidates).into_iter().map(|(_, config)| config).collect()
     }
 
-    /// What a connection is now: a reload may have changed its children.
-    pub fn latest(&self, config: &Arc<PeerConfig>) -> Arc<PeerConfig> {
+    fn latest(&self, config: &Arc<PeerConfig>) -> Arc<PeerConfig> {
         let now = self.get(&config.name).filter(|now| now.equals_with_ike(config));
         now.unwrap_or_else(|| Arc::clone(config))
     }

@@ -6,6 +6,7 @@
 //! connections as with ten.
 
 mod auth;
+mod certificate;
 mod child;
 mod connection;
 mod connections;
@@ -13,7 +14,6 @@ mod error;
 mod matching;
 mod names;
 mod options;
-mod source;
 mod table;
 mod value;
 

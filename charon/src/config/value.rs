@@ -33,8 +33,6 @@ pub(super) enum Invalid {
     Mark(String),
     #[error("'{0}' is not an address")]
     Address(String),
-    #[error("'{0}' is no known way to authenticate")]
-    Auth(String),
     #[error("must not be empty")]
     Empty,
     #[error("SELinux is not supported")]
@@ -63,6 +61,11 @@ pub(super) fn bool(text: &str) -> Result<bool, Invalid> {
     } else {
         Err(Invalid::Bool(text.to_owned()))
     }
+}
+
+/// Whether a section's name starts with this, in any case.
+pub(super) fn starts_with(name: &str, prefix: &str) -> bool {
+    name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
 }
 
 /// One word of a table, in any case.

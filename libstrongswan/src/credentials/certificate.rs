@@ -15,11 +15,11 @@ use std::ops::Range;
 use der::asn1::ObjectIdentifier;
 use thiserror::Error;
 
-use super::hash::{sha1, sha256};
 use super::keys::{KeyError, PublicKey};
 use super::pem;
 use super::scheme::SignatureScheme;
 use crate::clock::UnixTime;
+use crate::crypto::hash::sha1;
 use crate::identity::{IdType, Identity, Match};
 use extensions::Extensions;
 pub use extensions::KeyUsage;
@@ -114,7 +114,7 @@ impl Certificate {
 
     /// SHA-1 of the encoding, as in hash-and-URL payloads.
     pub fn sha1(&self) -> [u8; 20] {
-        sha1(&self.der)
+        sha1(&[&self.der])
     }
 
     /// The subject's distinguished name, which may be empty.
@@ -260,6 +260,16 @@ impl Certificate {
             return Match::PERFECT;
         }
         self.names().map(|name| name.matches(id)).max().unwrap_or_default()
+    }
+
+    /// Whether a peer that calls itself `id` may use the certificate. What a peer claims is never a pattern: wildcards
+    /// and ranges in it have to be in the certificate as they are. Only RDNs may be missing, if matching is relaxed.
+    pub fn confirms_identity(&self, id: &Identity) -> bool {
+        if id.contains_wildcards() {
+            return !id.is_any() && self.names().any(|name| name == id);
+        }
+        let quality = self.matches_identity(id);
+        quality == Match::PERFECT || (id.id_type() == IdType::DerAsn1Dn && quality.is_match())
     }
 
     /// Subject and alternative names.

@@ -1,7 +1,5 @@
 //! Hash algorithms by their IKEv2 numbers (RFC 7427 §7, RFC 8420), as announced in SIGNATURE_HASH_ALGORITHMS.
 
-use aws_lc_rs::digest;
-
 crate::registry! {
     /// A hash algorithm of a signature. Numbers from 1024 are private and never on the wire.
     pub enum HashAlgorithm: u16 {
@@ -56,29 +54,9 @@ impl HashAlgorithm {
     }
 }
 
-/// Fingerprint of keys and certificates where the protocol says SHA-1.
-pub(super) fn sha1(data: &[u8]) -> [u8; 20] {
-    let mut output = [0; 20];
-    output.copy_from_slice(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data).as_ref());
-    output
-}
-
-/// What certificates are told apart by in memory.
-pub(super) fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut output = [0; 32];
-    output.copy_from_slice(digest::digest(&digest::SHA256, data).as_ref());
-    output
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn digests() {
-        assert_eq!(hex::encode(sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(usize::from(HashAlgorithm::Sha1.output_len()), sha1(b"").len());
-    }
 
     #[test]
     fn names_and_numbers() {

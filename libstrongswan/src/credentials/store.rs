@@ -15,9 +15,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::certificate::{Certificate, CertificateError, IssueError};
-use super::hash::sha256;
 use super::keys::{PrivateKey, PublicKey};
 use super::shared::{SecretKind, SharedSecret};
+use crate::crypto::hash::sha256;
 use crate::identity::Identity;
 use crate::sync::{Mutex, RwLock};
 use cache::Cache;
@@ -144,7 +144,7 @@ impl Store {
     /// # Errors
     /// If it is none.
     pub fn parse_certificate(&self, der: &[u8]) -> Result<Arc<Certificate>, CertificateError> {
-        let fingerprint = sha256(der);
+        let fingerprint = sha256(&[der]);
         let loaded = self.certificates.read().by_fingerprint(&fingerprint);
         match loaded.or_else(|| self.peers.lock().get(&fingerprint)) {
             Some(certificate) => Ok(certificate),

@@ -174,7 +174,7 @@ impl Store {
         // RFC 7296 §3.6: the first certificate holds the key that AUTH is made with.
         if let Some(certificate) = presented.first()
             && fits(certificate.public_key())
-            && certificate.matches_identity(id).is_match()
+            && certificate.confirms_identity(id)
             && !candidates.iter().any(|candidate| candidate.is(certificate))
         {
             candidates.push(Candidate::Certificate { certificate: Arc::clone(certificate), trusted: false });

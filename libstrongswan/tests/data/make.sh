@@ -29,6 +29,7 @@ openssl pkcs8 -topk8 -passout "pass:strong swan" -in keys/ecdsa-256.sec1.pem -ou
 openssl pkcs8 -topk8 -scrypt -scrypt_N 1024 -passout "pass:strong swan" -in keys/ed25519.pkcs8.pem \
     -outform der -out keys/ed25519.scrypt.der
 openssl rsa -traditional -aes128 -passout "pass:strong swan" -in keys/rsa-2048.pkcs1.pem -out keys/rsa-2048.dek.pem
+openssl ec -aes256 -passout "pass:strong swan" -in keys/ecdsa-384.sec1.pem -out keys/ecdsa-384.dek.pem
 # What we refuse: another curve, another algorithm.
 openssl ecparam -name secp256k1 -genkey -noout -out keys/secp256k1.sec1.pem
 openssl genpkey -algorithm ed448 -out keys/ed448.pkcs8.pem
@@ -57,6 +58,18 @@ cakey=$k-sun.key issue fake moon "C=CH, O=Test, CN=by sun" $valid > certs/by-sun
 rm certs/fake.der
 issue int deep "C=CH, O=Test, CN=Deep" --ca $valid > certs/deep.der
 issue deep moon "C=CH, O=Test, CN=below deep" $valid > certs/below-deep.der
+# Seven CAs between an end entity and the root, and eight, which is too many: one file each, the end entity first.
+issuer=ca
+chain=
+for n in 1 2 3 4 5 6 7 8; do
+    key long$n
+    issue $issuer long$n "CN=$n" --ca $valid > certs/long$n.der
+    issuer=long$n
+    chain="certs/long$n.der $chain"
+    issue $issuer moon "CN=below $n" $valid > $k-long.der
+    for file in $k-long.der $chain; do openssl x509 -inform der -in $file; done > certs/below-$n.pem
+done
+rm $chain certs/below-[1-6].pem
 # Other algorithms.
 pki --self --ca --in keys/rsa-2048.pkcs1.pem --type rsa --digest sha256 $valid --dn "CN=RSA" > certs/rsa-ca.der
 pki --issue --cacert certs/rsa-ca.der --cakey keys/rsa-2048.pkcs1.pem --type ecdsa --in keys/ecdsa-384.sec1.pem \

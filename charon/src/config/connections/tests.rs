@@ -2,6 +2,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use ike::config::{Action, AuthRound, Mode};
+use strongswan::credentials::AuthOptions;
 use strongswan::host::HostSpec;
 use vici::Message;
 
@@ -27,7 +28,7 @@ fn connection(name: &str, remote: &str, id: &str, children: &[(&str, &str)]) -> 
         section.push_section((*name).to_owned(), Message::new().with("mode", *mode));
     }
     message.push_section("children", section);
-    load(name, &message).unwrap()
+    load(name, &message, AuthOptions::default()).unwrap()
 }
 
 fn names(configs: &[Arc<PeerConfig>]) -> Vec<&str> {

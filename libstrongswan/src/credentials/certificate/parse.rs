@@ -6,10 +6,11 @@ use der::asn1::{AnyRef, BitStringRef, ContextSpecific};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use x509_cert::time::{Time, Validity};
 
-use super::{Certificate, CertificateError, Extensions, sha256};
+use super::{Certificate, CertificateError, Extensions};
 use crate::clock::UnixTime;
 use crate::credentials::keys::PublicKey;
 use crate::credentials::scheme::SignatureScheme;
+use crate::crypto::hash::sha256;
 use crate::identity::{IdType, Identity};
 
 /// A reader over the contents of a sequence.
@@ -51,7 +52,7 @@ pub(super) fn parse(der: &[u8]) -> Result<Certificate, CertificateError> {
         }
     }
     Ok(Certificate {
-        fingerprint: sha256(der),
+        fingerprint: sha256(&[der]),
         signed: position(der, signed)?,
         signature: position(der, signature)?,
         scheme: SignatureScheme::from_algorithm_identifier(algorithm).ok(),

@@ -1,6 +1,7 @@
 //! Public and private keys: reading every usual encoding, signing and verifying.
 
 mod ecdsa;
+mod legacy;
 mod private;
 mod public;
 #[cfg(test)]

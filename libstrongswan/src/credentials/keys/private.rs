@@ -4,7 +4,7 @@ use std::fmt;
 
 use pkcs8::EncryptedPrivateKeyInfo;
 
-use super::{KeyError, KeyType, PublicKey, SignatureError, ecdsa, mode};
+use super::{KeyError, KeyType, PublicKey, SignatureError, ecdsa, legacy, mode};
 use crate::credentials::evp::EvpKey;
 use crate::credentials::pem::{self, Block};
 use crate::credentials::scheme::SignatureScheme;
@@ -49,9 +49,9 @@ impl PrivateKey {
             let encrypted =
                 EncryptedPrivateKeyInfo::try_from(block.data.as_bytes()).map_err(|_| KeyError::Malformed)?;
             Self::decrypt(&encrypted, passphrase)
-        } else if block.header("DEK-Info").is_some() {
-            // RFC 1421 encryption derives its key with one round of MD5; `openssl pkcs8 -topk8` converts such files.
-            Err(KeyError::Unsupported)
+        } else if let Some(info) = block.header("DEK-Info") {
+            let decrypted = legacy::decrypt(info, &block.data, passphrase.ok_or(KeyError::Encrypted)?)?;
+            Self::from_der(decrypted.as_bytes()).map_err(|_| KeyError::WrongPassphrase)
         } else {
             Self::from_der(block.data.as_bytes())
         }

@@ -10,9 +10,9 @@ use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
 use super::{KeyError, KeyType, SignatureError, ecdsa, mode};
 use crate::credentials::evp::EvpKey;
-use crate::credentials::hash::sha1;
 use crate::credentials::pem;
 use crate::credentials::scheme::SignatureScheme;
+use crate::crypto::hash::sha1;
 
 /// RSA keys outside of this range are refused: smaller ones can be factored, larger ones only cost time.
 const RSA_BITS: std::ops::RangeInclusive<u32> = 1024..=8192;
@@ -58,8 +58,8 @@ impl PublicKey {
             evp,
             key_type,
             bits,
-            fingerprint: sha1(info.subject_public_key.raw_bytes()),
-            spki_fingerprint: sha1(der),
+            fingerprint: sha1(&[info.subject_public_key.raw_bytes()]),
+            spki_fingerprint: sha1(&[der]),
             spki: der.into(),
         };
         Ok(Self(Arc::new(inner)))

@@ -56,13 +56,21 @@ fn types_and_sizes() {
 
 #[test]
 fn encrypted_keys() {
-    for (encrypted, plain) in [(data!("ecdsa-256.pbes2.pem"), P256), (data!("ed25519.scrypt.der"), ED25519)] {
+    for (encrypted, plain) in [
+        (data!("ecdsa-256.pbes2.pem"), P256),
+        (data!("ed25519.scrypt.der"), ED25519),
+        (data!("rsa-2048.dek.pem"), RSA),
+        (data!("ecdsa-384.dek.pem"), P384),
+    ] {
         assert_eq!(PrivateKey::from_der_or_pem(encrypted), Err(KeyError::Encrypted));
         assert_eq!(PrivateKey::from_encrypted(encrypted, b"x"), Err(KeyError::WrongPassphrase));
         assert_eq!(PrivateKey::from_encrypted(encrypted, b"strong swan").unwrap(), private(plain));
     }
     assert_eq!(PrivateKey::from_encrypted(RSA, b"x").unwrap(), private(RSA));
-    assert_eq!(PrivateKey::from_der_or_pem(data!("rsa-2048.dek.pem")), Err(KeyError::Unsupported));
+    let broken = String::from_utf8_lossy(data!("rsa-2048.dek.pem")).replace("AES-128-CBC,", "DES-EDE3-CBC,");
+    assert_eq!(PrivateKey::from_encrypted(broken.as_bytes(), b"x"), Err(KeyError::Unsupported));
+    let broken = broken.replace("DES-EDE3-CBC,", "AES-128-CBC,00");
+    assert_eq!(PrivateKey::from_encrypted(broken.as_bytes(), b"x"), Err(KeyError::Malformed));
 }
 
 #[test]
@@ -80,8 +88,8 @@ fn refused_keys() {
 fn fingerprints() {
     // openssl asn1parse … -strparse 12 | sha1sum, and sha1sum of the file.
     let key = PublicKey::from_der_or_pem(data!("ed25519.pub.der")).unwrap();
-    assert_eq!(key.fingerprint_sha1(), &crate::credentials::hash::sha1(&key.spki_der()[12..]));
-    assert_eq!(key.spki_sha1(), &crate::credentials::hash::sha1(data!("ed25519.pub.der")));
+    assert_eq!(key.fingerprint_sha1(), &crate::crypto::hash::sha1(&[&key.spki_der()[12..]]));
+    assert_eq!(key.spki_sha1(), &crate::crypto::hash::sha1(&[data!("ed25519.pub.der")]));
 }
 
 #[test]

@@ -72,14 +72,10 @@ fn key_id(id: &[u8]) -> Identity {
     Identity::from_encoding(IdType::KeyId, id)
 }
 
-/// Whether identities that are not equal may match: then the index is of no use.
+/// Whether names that are not equal may be the same: then the index is of no use. What a peer claims is no pattern, so
+/// wildcards do not count.
 fn needs_scan(id: &Identity) -> bool {
-    id.contains_wildcards()
-        || match id.id_type() {
-            IdType::DerAsn1Dn => !crate::identity::rdns_are_strict(),
-            IdType::Ipv4AddrSubnet | IdType::Ipv6AddrSubnet | IdType::Ipv4AddrRange | IdType::Ipv6AddrRange => true,
-            _ => false,
-        }
+    id.id_type() == IdType::DerAsn1Dn && !crate::identity::rdns_are_strict()
 }
 
 impl Certificates {
@@ -150,7 +146,7 @@ impl Certificates {
 
     pub(super) fn of_identity(&self, id: &Identity) -> Vec<StoredCertificate> {
         if needs_scan(id) {
-            let matches = |stored: &&StoredCertificate| stored.certificate.matches_identity(id).is_match();
+            let matches = |stored: &&StoredCertificate| stored.certificate.confirms_identity(id);
             self.all.values().filter(matches).cloned().collect()
         } else {
             self.named(id).cloned().collect()
@@ -159,8 +155,10 @@ impl Certificates {
 
     pub(super) fn keys_of_identity(&self, id: &Identity) -> Vec<PublicKey> {
         if needs_scan(id) {
-            let matches = |stored: &&StoredKey| stored.subject.matches(id).is_match();
-            self.keys.iter().filter(matches).map(|stored| stored.key.clone()).collect()
+            let is_subject = |stored: &&StoredKey| {
+                stored.subject == *id || (!id.contains_wildcards() && stored.subject.matches(id).is_match())
+            };
+            self.keys.iter().filter(is_subject).map(|stored| stored.key.clone()).collect()
         } else {
             self.keys_by_name.get(id).map(|keys| keys.to_vec()).unwrap_or_default()
         }

@@ -116,6 +116,15 @@ fn hostile_candidates_cost_a_bounded_amount() {
 
 #[test]
 fn long_chains_end() {
+    let root = store(&["ca.der"]);
+    let verify = |name: &str| {
+        let blocks = crate::credentials::pem::blocks(&read(name));
+        let parse = |data: &[u8]| Arc::new(Certificate::from_der(data).unwrap());
+        let list: Vec<_> = blocks.iter().map(|block| parse(block.data.as_bytes())).collect();
+        root.verify_chain(&list[0], &list, NOW)
+    };
+    assert_eq!(verify("certs/below-7.pem").unwrap().intermediates.len(), MAX_PATH_LEN);
+    assert_eq!(verify("certs/below-8.pem"), Err(TrustError::PathTooLong));
     // Forty times the same CA under the same name is a loop, which a path never enters twice.
     let presented: Vec<_> = std::iter::repeat_n(cert("rogue-ca.der"), 40).collect();
     let error = store(&["ca.der"]).verify_chain(&cert("sun-rogue.der"), &presented, NOW).unwrap_err();
@@ -168,6 +177,17 @@ fn keys_of_identities() {
     assert_eq!(trusted(&root, &id("moon.example.org"), &["int.der", "moon.der"], NOW), [""; 0]);
     let rsa = root.trusted_keys(&id("moon.example.org"), Some(KeyType::Rsa), &[], NOW);
     assert_eq!(rsa.count(), 0);
+}
+
+#[test]
+fn what_a_peer_claims_is_no_pattern() {
+    let presented = ["moon.der", "int.der"];
+    let claims = ["%any", "fqdn:*", "*.example.org", "*@example.org", "C=CH, O=Test, CN=*", "0.0.0.0/0"];
+    for store in [store(&["ca.der"]), store(&["ca.der", "moon.der"])] {
+        for claim in claims {
+            assert_eq!(trusted(&store, &Identity::parse(claim), &presented, NOW), [""; 0], "{claim}");
+        }
+    }
 }
 
 #[test]

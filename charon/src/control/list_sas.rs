@@ -1,0 +1,39 @@
+//! `list-sas`: one `list-sa` event for each IKE_SA.
+
+use std::sync::Arc;
+
+use ike::IkeSaSnapshot;
+use strongswan::processing::monotonic;
+use vici::{Message, Request, Responder};
+
+use super::Control;
+use super::operations::Operations;
+use super::selector::Selector;
+use super::show::{child_sa, ike_sa};
+
+/// `noblock` asks not to wait for IKE_SAs in use. Snapshots never do.
+pub(super) fn run(control: &Control, request: Request, responder: Responder) {
+    let selector = Selector::from_message(&request.message);
+    let operations = Arc::clone(&control.operations);
+    let listed = operations.ike_sas().into_iter();
+    let events = listed
+        .filter({
+            let selector = selector.clone();
+            move |ike| selector.fits_ike(ike)
+        })
+        .map(move |ike| event(&*operations, &ike, &selector));
+    responder.stream("list-sa", events, Message::new());
+}
+
+/// The IKE_SA with those of its CHILD_SAs that are asked for.
+fn event(operations: &dyn Operations, ike: &IkeSaSnapshot, selector: &Selector) -> Message {
+    let now = monotonic();
+    let mut children = Message::new();
+    for child in ike.children.iter().filter(|child| selector.fits_child(child)) {
+        let name = format!("{}-{}", child.config.name, child.unique_id);
+        children.push_section(name, child_sa(child, now, |id| operations.usage(id)));
+    }
+    let mut block = ike_sa(ike, now);
+    block.push_section("child-sas", children);
+    Message::new().with_section(ike.name().to_owned(), block)
+}

@@ -1,0 +1,47 @@
+//! `load-conn`: load connections, then run and undo start actions.
+
+use std::sync::Arc;
+
+use ike::config::PeerConfig;
+use strongswan::credentials::{CertificateFlags, Store};
+use strongswan::identity::{IdType, Identity};
+use vici::{Message, Request, Responder};
+
+use super::{Answer, Control, answer, start_action};
+use crate::config::{self, LoadError};
+
+pub(super) fn run(control: &Control, request: Request, responder: Responder) {
+    answer(responder, load(control, &request));
+}
+
+/// Loads the connections of a message in order. The first error ends it; connections before it stay loaded. Of a
+/// malformed message nothing is loaded.
+fn load(control: &Control, request: &Request) -> Answer {
+    if request.defect.is_some() {
+        return Err(LoadError::Malformed.to_string());
+    }
+    let options = control.operations.auth_options();
+    for (name, section) in request.message.sections() {
+        let mut connection = config::load(name, section, options).map_err(|error| error.to_string())?;
+        share_credentials(&mut connection, &control.credentials);
+        let loading = control.loading.lock();
+        let change = control.connections.load(connection);
+        start_action::apply(&*control.operations, &change);
+        drop(loading);
+    }
+    Ok(Message::success())
+}
+
+/// Certificates and keys of a connection are known to all from then on; a certificate that already was is shared.
+fn share_credentials(connection: &mut PeerConfig, credentials: &Store) {
+    for round in connection.local.iter_mut().chain(&mut connection.remote) {
+        for certificate in round.certs.iter_mut().chain(&mut round.cacerts) {
+            *certificate = credentials.add_certificate(Arc::clone(certificate), CertificateFlags::default());
+        }
+        let id = round.id.as_ref().filter(|id| !id.is_any());
+        for key in &round.pubkeys {
+            let subject = id.cloned().unwrap_or_else(|| Identity::from_encoding(IdType::KeyId, key.fingerprint_sha1()));
+            credentials.add_public_key(key.clone(), subject);
+        }
+    }
+}
