@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certs;
 mod command;
 mod commands;
 mod config;

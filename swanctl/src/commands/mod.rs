@@ -6,6 +6,7 @@ mod initiate;
 mod install;
 mod list_algs;
 mod list_authorities;
+mod list_certs;
 mod list_conns;
 mod list_pols;
 mod list_pools;
@@ -36,6 +37,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     list_pols::COMMAND,
     list_authorities::COMMAND,
     list_conns::COMMAND,
+    list_certs::COMMAND,
     list_pools::COMMAND,
     list_algs::COMMAND,
     flush_certs::COMMAND,
