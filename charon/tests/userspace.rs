@@ -40,8 +40,8 @@ impl Side {
         let (plane, sockets) = host.inside(|| {
             let sockets = Sockets::open(&SocketSettings::default())?;
             let sink = Arc::new(move |event| drop(report.send(event)));
-            let plane = Userspace::start(settings.clone(), sockets.nat_t_handles()?, sink)?;
-            Ok((Arc::new(plane), sockets.nat_t_handles()?))
+            let plane = Userspace::start(settings.clone(), sockets.nat_t_clones()?, sink)?;
+            Ok((Arc::new(plane), sockets.nat_t_clones()?))
         })?;
         let stop = Arc::new(AtomicBool::new(false));
         let receive = |socket| {
@@ -376,6 +376,47 @@ fn everything_through_the_tunnel_leaves_our_own_packets_outside() -> Result<()> 
     left.plane.delete_policies(&params)?;
     let after = routes()?;
     assert!(!after.contains("default"), "{after}");
+    assert_eq!(ping(&lab.left, lab.left.inner, lab.right.inner, 1)?, 1);
+    Ok(())
+}
+
+#[test]
+fn shunts_bypass_the_tunnel_or_drop() -> Result<()> {
+    let lab = Lab::direct("esp-shunt")?;
+    let (left, right) = sides(&lab, &UserspaceSettings::default())?;
+    let tunnel = Tunnel::new(lab.left.addr, lab.right.addr);
+    tunnel.establish(&left, &right, 0xc000_0001)?;
+    lab.left.run(&["ip", "addr", "add", "10.1.0.2/32", "dev", "lo"])?;
+    lab.left.run(&["ip", "route", "add", "10.2.0.0/16", "via", "192.0.2.2"])?;
+    lab.right.run(&["ip", "route", "add", "10.1.0.2/32", "via", "192.0.2.1", "table", "220"])?;
+    let (passing, dropped) = ([TrafficSelector::parse("10.1.0.2")?], [TrafficSelector::parse("10.1.0.1[icmp]")?]);
+    let remote = [TrafficSelector::parse("10.2.0.0/16[icmp]")?];
+    let second = passing[0].start();
+    let outside = || -> Result<u64> { Ok(left.plane.query_sa(&tunnel.id(0xc000_0001, true))?.packets) };
+
+    let before = outside()?;
+    let pass = |ts| PolicyParams {
+        action: PolicyAction::Pass,
+        class: PolicyClass::Pass,
+        reqid: None,
+        mode: Mode::Pass,
+        ..tunnel.params(&left, ts, &remote)
+    };
+    left.plane.add_policies(&pass(&passing))?;
+    assert_eq!(ping(&lab.left, second, lab.right.inner, 2)?, 2);
+    assert_eq!(outside()?, before, "bypassed");
+    assert_eq!(ping(&lab.left, lab.left.inner, lab.right.inner, 2)?, 2);
+    assert_eq!(outside()?, before + 2, "protected");
+    left.plane.delete_policies(&pass(&passing))?;
+    assert_eq!(left.plane.delete_policies(&pass(&passing)), Err(KernelError::NotFound));
+    ping(&lab.left, second, lab.right.inner, 1)?;
+    assert_eq!(outside()?, before + 3, "protected again");
+
+    let drop = PolicyParams { action: PolicyAction::Drop, mode: Mode::Drop, ..pass(&dropped) };
+    left.plane.add_policies(&drop)?;
+    assert_eq!(ping(&lab.left, lab.left.inner, lab.right.inner, 1)?, 0);
+    tcp_transfer((&lab.left, lab.left.inner), (&lab.right, lab.right.inner), 1000)?;
+    left.plane.delete_policies(&drop)?;
     assert_eq!(ping(&lab.left, lab.left.inner, lab.right.inner, 1)?, 1);
     Ok(())
 }

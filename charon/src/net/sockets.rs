@@ -115,14 +115,6 @@ impl Sockets {
         self.sockets.iter().find(|socket| socket.nat_t == nat_t).map(|socket| socket.port)
     }
 
-    /// Further handles of the sockets for NAT traversal, for a data plane to send ESP through.
-    ///
-    /// # Errors
-    /// If there is no file descriptor left.
-    pub fn nat_t_handles(&self) -> io::Result<Vec<UdpSocket>> {
-        self.sockets.iter().filter(|socket| socket.nat_t).map(|socket| socket.socket.try_clone()).collect()
-    }
-
     /// Further handles of the sockets for NAT traversal, for a data plane that sends ESP through them.
     ///
     /// # Errors

@@ -3,5 +3,5 @@
 mod route;
 mod socket;
 
-pub use route::{LocalAddress, Network, Nexthop, Prefix, Route, RouteKind, Rule};
+pub use route::{LocalAddress, Network, Nexthop, Packets, Prefix, Route, RouteKind, Rule};
 pub use socket::NetlinkError;

@@ -7,8 +7,8 @@ use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, Addres
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
-use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleFlags, RuleMessage, RulePortRange};
+use netlink_packet_route::{AddressFamily, IpProtocol, RouteNetlinkMessage};
 use strongswan::host::Family;
 
 use super::socket::{NetlinkError, NetlinkSocket};
@@ -54,6 +54,23 @@ pub struct Rule {
     pub priority: u32,
     /// Packets with this mark (value, mask) do not look the table up.
     pub except_mark: Option<(u32, u32)>,
+    /// Only these packets do.
+    pub only: Option<Packets>,
+}
+
+/// Packets that a rule is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packets {
+    /// Network of the source.
+    pub source: Prefix,
+    /// Network of the destination.
+    pub destination: Prefix,
+    /// Upper-layer protocol, 0 for any.
+    pub protocol: u8,
+    /// First and last source port.
+    pub source_ports: Option<(u16, u16)>,
+    /// First and last destination port.
+    pub destination_ports: Option<(u16, u16)>,
 }
 
 /// How the kernel would reach a destination.
@@ -251,6 +268,19 @@ fn rule_message(rule: &Rule) -> RuleMessage {
         message.header.flags |= RuleFlags::Invert;
         message.attributes.push(RuleAttribute::FwMark(mark));
         message.attributes.push(RuleAttribute::FwMask(mask));
+    }
+    if let Some(packets) = &rule.only {
+        (message.header.src_len, message.header.dst_len) = (packets.source.1, packets.destination.1);
+        // The kernel takes a network of length 0 as malformed: it is all packets anyhow.
+        let network = |prefix: Prefix| (prefix.1 != 0).then_some(prefix.0);
+        message.attributes.extend(network(packets.source).map(RuleAttribute::Source));
+        message.attributes.extend(network(packets.destination).map(RuleAttribute::Destination));
+        if packets.protocol != 0 {
+            message.attributes.push(RuleAttribute::IpProtocol(IpProtocol::from(i32::from(packets.protocol))));
+        }
+        let range = |(start, end)| RulePortRange { start, end };
+        message.attributes.extend(packets.source_ports.map(range).map(RuleAttribute::SourcePortRange));
+        message.attributes.extend(packets.destination_ports.map(range).map(RuleAttribute::DestinationPortRange));
     }
     message
 }

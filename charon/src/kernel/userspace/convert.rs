@@ -48,7 +48,6 @@ pub(super) fn unsupported(sa: &SaParams<'_>, features: Features) -> Option<&'sta
 /// What is wrong with policies for this data plane, if anything is.
 pub(super) fn unsupported_policy(policies: &PolicyParams<'_>) -> Option<&'static str> {
     match policies {
-        p if p.action == PolicyAction::Pass => Some("bypass policies are not supported"),
         p if p.action == PolicyAction::Ipsec && p.mode != Mode::Tunnel => Some("unsupported mode, only tunnel mode is"),
         p if p.action == PolicyAction::Ipsec && p.reqid.is_none() => Some("a policy needs a reqid"),
         p if !p.mark.is_none() => Some("marks are not supported"),
@@ -143,19 +142,23 @@ pub(super) fn pairs<'a>(
     })
 }
 
+/// What policies do with packets; `None` if they lack the reqid for it.
+pub(super) fn action(plane: &Plane, policies: &PolicyParams<'_>) -> Option<Action> {
+    match policies.action {
+        PolicyAction::Ipsec => Some(Action::Protect(plane.sad.bundle(reqid(policies.reqid?)?))),
+        PolicyAction::Drop => Some(Action::Discard),
+        PolicyAction::Pass => Some(Action::Bypass),
+    }
+}
+
 /// The policy for one pair of selectors.
 pub(super) fn policy(
-    plane: &Plane,
     policies: &PolicyParams<'_>,
     local: &TrafficSelector,
     remote: &TrafficSelector,
-) -> Option<Policy> {
-    let action = match policies.action {
-        PolicyAction::Ipsec => Action::Protect(plane.sad.bundle(reqid(policies.reqid?)?)),
-        PolicyAction::Drop => Action::Discard,
-        PolicyAction::Pass => return None,
-    };
-    Some(Policy {
+    action: Action,
+) -> Policy {
+    Policy {
         local: *local,
         remote: *remote,
         action,
@@ -166,7 +169,7 @@ pub(super) fn policy(
             PolicyClass::Fallback => Class::Fallback,
         },
         priority: (policies.priority != 0).then_some(policies.priority),
-    })
+    }
 }
 
 /// The SA of an event, as IKE names it: SPI, and where its packets go.

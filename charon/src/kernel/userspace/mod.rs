@@ -34,6 +34,7 @@ use esp::ids::SaKey;
 use esp::inbound::Inbound;
 use esp::outbound::Outbound;
 use esp::plane::Plane;
+use esp::spd::Action;
 use ike::ids::Spi;
 use ike::kernel::{Direction, Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
 use strongswan::crypto::{Protocol, SystemRng};
@@ -45,7 +46,7 @@ use strongswan::sync::Mutex;
 use super::netlink::{NetlinkError, Network};
 use super::{EventSink, KernelEvent};
 use crate::net::EspSink;
-use routes::{Routes, Routing};
+use routes::{RouteError, Routes, Routing};
 use sender::EspSender;
 use timer::Timer;
 use tun::Tun;
@@ -154,35 +155,60 @@ impl Userspace {
         }
     }
 
-    /// Installs routes for one pair of selectors.
-    fn route(&self, local: &TrafficSelector, remote: &TrafficSelector, peer: IpAddr) -> Result<(), KernelError> {
-        let Some(routes) = &self.routes else { return Ok(()) };
-        routes.add_network(local, remote, peer).map_err(|error| {
-            log!(KNL, 1, "can't install route for {local} === {remote} out, {error}");
-            KernelError::Failed(error.to_string())
-        })
+    /// Installs the policy for one pair of selectors, with its route.
+    fn add_policy(
+        &self,
+        params: &PolicyParams<'_>,
+        local: &TrafficSelector,
+        remote: &TrafficSelector,
+    ) -> Result<(), KernelError> {
+        let plane = &self.shared.plane;
+        match (convert::action(plane, params), &self.routes) {
+            (None, _) => return Err(KernelError::NotSupported),
+            (Some(Action::Bypass), None) => {
+                log!(KNL, 1, "failed to add policy: bypass policies need install_routes");
+                return Err(KernelError::NotSupported);
+            }
+            (Some(Action::Bypass), Some(routes)) => {
+                routes.add_bypass(local, remote).map_err(|error| refused(local, remote, &error))?;
+            }
+            (Some(action), routes) => {
+                if let Some(routes) = routes {
+                    let added = routes.add_network(local, remote, params.remote);
+                    added.map_err(|error| refused(local, remote, &error))?;
+                }
+                plane.spd.insert(convert::policy(params, local, remote, action));
+            }
+        }
+        Ok(())
     }
 
-    fn remove_policies(&self, params: &PolicyParams<'_>, pairs: usize) -> Result<(), KernelError> {
+    /// Removes the policy for one pair of selectors; false if there is none.
+    fn remove_policy(&self, params: &PolicyParams<'_>, local: &TrafficSelector, remote: &TrafficSelector) -> bool {
         let plane = &self.shared.plane;
-        let mut result = Ok(());
-        for (local, remote) in convert::pairs(params).take(pairs) {
-            match convert::policy(plane, params, local, remote) {
-                Some(policy) if plane.spd.remove(&policy) => {}
-                _ => {
-                    result = Err(KernelError::NotFound);
-                    continue;
-                }
+        let found = match convert::action(plane, params) {
+            None => false,
+            Some(Action::Bypass) => {
+                return self.routes.as_ref().is_some_and(|routes| routes.remove_bypass(local, remote));
             }
-            if let Some(routes) = &self.routes {
-                routes.remove_network(remote);
-            }
+            Some(action) => plane.spd.remove(&convert::policy(params, local, remote, action)),
+        };
+        if let (true, Some(routes)) = (found, &self.routes) {
+            routes.remove_network(remote);
         }
-        if let Some(reqid) = params.reqid.and_then(convert::reqid) {
-            plane.sad.prune(reqid);
-        }
-        result
+        found
     }
+
+    fn forget_reqid(&self, params: &PolicyParams<'_>) {
+        if let Some(reqid) = params.reqid.and_then(convert::reqid) {
+            self.shared.plane.sad.prune(reqid);
+        }
+    }
+}
+
+fn refused(local: &TrafficSelector, remote: &TrafficSelector, error: &RouteError) -> KernelError {
+    log!(KNL, 1, "can't install route for {local} === {remote} out, {error}");
+    KernelError::Failed(error.to_string())
 }
 
 impl Kernel for Userspace {
@@ -264,23 +290,28 @@ impl Kernel for Userspace {
             // Every inbound SA enforces its own selectors.
             return Ok(());
         }
-        let plane = &self.shared.plane;
         for (index, (local, remote)) in convert::pairs(policies).enumerate() {
-            let policy = convert::policy(plane, policies, local, remote).ok_or(KernelError::NotSupported)?;
-            if let Err(error) = self.route(local, remote, policies.remote) {
-                let _ = self.remove_policies(policies, index);
+            if let Err(error) = self.add_policy(policies, local, remote) {
+                convert::pairs(policies).take(index).for_each(|(local, remote)| {
+                    self.remove_policy(policies, local, remote);
+                });
+                self.forget_reqid(policies);
                 return Err(error);
             }
-            plane.spd.insert(policy);
         }
         Ok(())
     }
 
     fn delete_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError> {
-        match policies.direction {
-            Direction::In => Ok(()),
-            Direction::Out => self.remove_policies(policies, usize::MAX),
+        if policies.direction == Direction::In {
+            return Ok(());
         }
+        let mut found = true;
+        for (local, remote) in convert::pairs(policies) {
+            found &= self.remove_policy(policies, local, remote);
+        }
+        self.forget_reqid(policies);
+        if found { Ok(()) } else { Err(KernelError::NotFound) }
     }
 }
 

@@ -11,10 +11,13 @@ use std::net::IpAddr;
 
 use strongswan::host::{AddressRange, Family};
 use strongswan::log;
-use strongswan::selectors::TrafficSelector;
+use strongswan::selectors::{PortRange, TrafficSelector};
 use strongswan::sync::Mutex;
 
-use crate::kernel::netlink::{LocalAddress, NetlinkError, Network, Prefix, Route, RouteKind, Rule};
+use crate::kernel::netlink::{LocalAddress, NetlinkError, Network, Packets, Prefix, Route, RouteKind, Rule};
+
+/// RT_TABLE_MAIN.
+const MAIN_TABLE: u32 = 254;
 
 /// Where routes go.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +40,9 @@ pub(super) enum RouteError {
     /// The peer's packets would go into their own tunnel.
     #[error("conflicts with IKE traffic")]
     Conflict,
+    /// Rules cannot tell these packets apart, or nobody looks up our table.
+    #[error("routing rules cannot express it")]
+    Bypass,
     /// The kernel refused.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
@@ -57,6 +63,8 @@ struct State {
     networks: HashMap<Prefix, Entry>,
     /// Peers, with a route past the tunnel where a network covers them: used by SAs.
     peers: HashMap<IpAddr, Entry>,
+    /// Pairs of selectors that stay out of every tunnel, with the number of their users.
+    bypasses: HashMap<(TrafficSelector, TrafficSelector), usize>,
 }
 
 #[derive(Default)]
@@ -71,7 +79,13 @@ impl Routes {
         let mut rules = Vec::new();
         if routing.table != 0 {
             for family in [Family::Ipv4, Family::Ipv6] {
-                let rule = Rule { family, table: routing.table, priority: routing.priority, except_mark: routing.mark };
+                let rule = Rule {
+                    family,
+                    table: routing.table,
+                    priority: routing.priority,
+                    except_mark: routing.mark,
+                    only: None,
+                };
                 match network.add_rule(&rule) {
                     Ok(()) => rules.push(rule),
                     // Left over, or another daemon's in this namespace: not ours to remove.
@@ -120,6 +134,74 @@ impl Routes {
         self.release(&mut state.networks, destination);
         if is_host(destination) {
             self.exclude_if_covered(&mut state, destination.0);
+        }
+    }
+
+    /// Keeps packets from `local` to `remote` out of every tunnel: a rule has them look up the main table before ours.
+    pub(super) fn add_bypass(&self, local: &TrafficSelector, remote: &TrafficSelector) -> Result<(), RouteError> {
+        let rule = self.bypass(local, remote).ok_or(RouteError::Bypass)?;
+        let mut state = self.state.lock();
+        let users = state.bypasses.entry((*local, *remote)).or_default();
+        *users += 1;
+        if *users == 1
+            && let Err(error) = self.network.add_rule(&rule)
+            && !error.is_exists()
+        {
+            state.bypasses.remove(&(*local, *remote));
+            return Err(error.into());
+        }
+        Ok(())
+    }
+
+    /// Takes back one [`add_bypass`](Self::add_bypass); false if there was none.
+    pub(super) fn remove_bypass(&self, local: &TrafficSelector, remote: &TrafficSelector) -> bool {
+        let mut state = self.state.lock();
+        match state.bypasses.get_mut(&(*local, *remote)) {
+            Some(users) if *users > 1 => *users -= 1,
+            Some(_) => {
+                state.bypasses.remove(&(*local, *remote));
+                self.delete_rules(self.bypass(local, remote).as_ref());
+            }
+            None => return false,
+        }
+        true
+    }
+
+    /// The rule for a bypass, if rules can express it.
+    fn bypass(&self, local: &TrafficSelector, remote: &TrafficSelector) -> Option<Rule> {
+        const ICMP: [u8; 2] = [1, 58];
+        let protocol = local.protocol().max(remote.protocol());
+        let ports = |selector: &TrafficSelector| match selector.ports() {
+            PortRange::ANY => Some(None),
+            // Rules know neither types of ICMP nor fragments.
+            PortRange::OPAQUE => None,
+            _ if ICMP.contains(&protocol) => None,
+            range => Some(Some((range.start(), range.end()))),
+        };
+        let only = Packets {
+            source: local.addresses().to_subnet()?,
+            destination: remote.addresses().to_subnet()?,
+            protocol,
+            source_ports: ports(local)?,
+            destination_ports: ports(remote)?,
+        };
+        let priority = self.routing.priority.checked_sub(1)?;
+        let ours = self.routing.table != 0;
+        ours.then_some(Rule {
+            family: local.family(),
+            table: MAIN_TABLE,
+            priority,
+            except_mark: None,
+            only: Some(only),
+        })
+    }
+
+    fn delete_rules<'a>(&self, rules: impl IntoIterator<Item = &'a Rule>) {
+        for rule in rules {
+            match self.network.delete_rule(rule) {
+                Err(error) if !error.is_not_found() => log!(KNL, 1, "unable to delete routing table rule: {error}"),
+                _ => {}
+            }
         }
     }
 
@@ -216,8 +298,7 @@ impl Routes {
     }
 
     fn table(&self) -> u32 {
-        const RT_TABLE_MAIN: u32 = 254;
-        if self.routing.table == 0 { RT_TABLE_MAIN } else { self.routing.table }
+        if self.routing.table == 0 { MAIN_TABLE } else { self.routing.table }
     }
 
     fn delete(&self, route: &Route) {
@@ -234,11 +315,10 @@ impl Drop for Routes {
         for entry in state.networks.values().chain(state.peers.values()) {
             entry.routes.iter().for_each(|route| self.delete(route));
         }
-        for rule in &self.rules {
-            if let Err(error) = self.network.delete_rule(rule) {
-                log!(KNL, 1, "unable to delete routing table rule: {error}");
-            }
+        for (local, remote) in state.bypasses.keys() {
+            self.delete_rules(self.bypass(local, remote).as_ref());
         }
+        self.delete_rules(&self.rules);
     }
 }
 

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use esp::outbound::Path;
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::Mark;
+use nix::sys::socket::sockopt::{Mark, RcvBufForce};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt};
 use smallvec::SmallVec;
 use socket2::{Domain, Protocol, Socket, Type};
 use strongswan::log;
 
-/// Receive buffer asked for raw sockets: bursts of a fast peer arrive while a thread is scheduled.
-const RAW_RECEIVE_BUFFER: usize = 4 << 20;
+/// Receive buffer asked for: bursts of a fast peer arrive while a thread waits to be scheduled.
+const RECEIVE_BUFFER: usize = 4 << 20;
 
 /// The kernel takes at most this many segments at once (UDP_MAX_SEGMENTS).
 pub(super) const MAX_SEGMENTS: usize = 64;
@@ -37,6 +37,10 @@ impl EspSender {
     pub(super) fn new(udp: Vec<UdpSocket>, raw: bool, mark: u32) -> (Self, bool) {
         let raw: Vec<_> =
             if raw { [Domain::IPV4, Domain::IPV6].into_iter().filter_map(open_raw).collect() } else { vec![] };
+        for socket in udp.iter().map(AsFd::as_fd).chain(raw.iter().map(AsFd::as_fd)) {
+            // Where that is not allowed, the default will do.
+            let _ = setsockopt(&socket, RcvBufForce, &RECEIVE_BUFFER);
+        }
         let marked = udp.iter().all(|socket| setsockopt(socket, Mark, &mark).is_ok());
         let raw_marked = raw.iter().all(|socket| setsockopt(socket, Mark, &mark).is_ok());
         let sender = Self { udp, raw, segmentation: AtomicBool::new(true) };
@@ -87,8 +91,6 @@ impl EspSender {
 fn open_raw(domain: Domain) -> Option<Socket> {
     let open = || {
         let socket = Socket::new(domain, Type::RAW.cloexec(), Some(Protocol::from(libc::IPPROTO_ESP)))?;
-        // As much as is allowed will do.
-        let _ = socket.set_recv_buffer_size(RAW_RECEIVE_BUFFER);
         if domain == Domain::IPV6 {
             socket.set_recv_tclass_v6(true)?;
         }
