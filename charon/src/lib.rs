@@ -4,7 +4,6 @@ pub mod bus;
 pub mod config;
 pub mod control;
 pub mod controller;
-pub mod credentials;
 pub mod daemon;
 pub mod jobs;
 pub mod kernel;

@@ -3,13 +3,12 @@
 use std::path::PathBuf;
 
 use strongswan::settings::options::{self, Finding, check};
-use strongswan::settings::{Notice, Settings, SettingsError, swanctl_dir};
+use strongswan::settings::{Notice, Settings, swanctl_dir};
 
 use crate::command::{Failure, Given, INVALID};
-use crate::load::Mistake;
 use crate::session::Session;
 
-/// A swanctl.conf that could be read.
+/// A swanctl.conf that is in order.
 pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// Where the directories of credentials are.
@@ -25,22 +24,10 @@ fn path(given: &Given) -> PathBuf {
 ///
 /// strongSwan takes a file that is missing or broken for an empty one and unloads everything. Here it is an error, and
 /// the daemon is left alone.
-///
-/// What is wrong is added to `mistakes`, for the caller to show.
-pub(crate) fn load(
-    session: &mut Session,
-    given: &Given,
-    sections: &[&str],
-    mistakes: &mut Vec<Mistake>,
-) -> Result<Config, Failure> {
+pub(crate) fn load(session: &mut Session, given: &Given, sections: &[&str]) -> Result<Config, Failure> {
     let path = path(given);
     let settings = Settings::load(&path).map_err(|error| {
-        match error {
-            SettingsError::Syntax(errors) => {
-                mistakes.extend(errors.iter().map(|error| Mistake::at(&error.origin, error.message.clone())));
-            }
-            error => mistakes.push(Mistake { origin: None, text: error.to_string() }),
-        }
+        session.out.error(error);
         Failure::Failed(format!("parsing '{}' failed", path.display()), INVALID)
     })?;
     for notice in settings.notices() {
@@ -50,10 +37,14 @@ pub(crate) fn load(
         .into_iter()
         .filter(|finding| concerns(finding, sections))
         .partition(|finding| finding.error);
-    for finding in &warnings {
+    for finding in warnings.iter().chain(&errors) {
         session.out.error(finding);
     }
-    mistakes.extend(errors.iter().map(|error| Mistake::at(&error.origin, error.problem_text())));
+    if !errors.is_empty() {
+        let count = errors.len();
+        let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
+        return Err(Failure::Failed(format!("{errors} in '{}', nothing was loaded", path.display()), INVALID));
+    }
     let directory = path.parent().map(PathBuf::from).unwrap_or_default();
     Ok(Config { settings, directory })
 }

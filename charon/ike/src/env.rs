@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use strongswan::clock::{MonoTime, UnixTime};
-use strongswan::crypto::{Rng, Secret};
+use strongswan::credentials::Store;
+use strongswan::crypto::Rng;
 use strongswan::identity::Identity;
 use strongswan::selectors::TrafficSelector;
 
@@ -28,7 +29,7 @@ pub struct Env<'a> {
     /// Loaded connections.
     pub config: &'a dyn ConfigSource,
     /// Loaded certificates, keys and secrets.
-    pub credentials: &'a dyn Credentials,
+    pub credentials: &'a Store,
     /// The data plane.
     pub kernel: &'a dyn Kernel,
     /// Process-wide numbers.
@@ -57,12 +58,6 @@ pub trait ConfigSource: Send + Sync {
     fn latest(&self, config: &Arc<PeerConfig>) -> Arc<PeerConfig> {
         Arc::clone(config)
     }
-}
-
-/// Loaded secrets.
-pub trait Credentials: Send + Sync {
-    /// The pre-shared keys for these identities, best match first.
-    fn shared_secrets(&self, me: &Identity, other: &Identity) -> Vec<Arc<Secret>>;
 }
 
 /// Process-wide numbers, each handed out once.

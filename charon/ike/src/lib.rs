@@ -20,7 +20,7 @@ mod task;
 mod v2;
 pub mod wire;
 
-pub use env::{ConfigSource, Credentials, Duplicate, Env, Peers, ReqidKey, UniqueIds};
+pub use env::{ConfigSource, Duplicate, Env, Peers, ReqidKey, UniqueIds};
 pub use input::{DuplicateAction, InitiateChild, Input};
 pub use output::{Alert, Event, Output, Transmit};
 pub use sa::{ChildSaState, IkeSa, IkeSaId, IkeSaState, Role};

@@ -25,7 +25,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use ike::kernel::Kernel;
-use ike::{ConfigSource, Credentials, IkeSettings};
+use ike::{ConfigSource, IkeSettings};
+use strongswan::credentials::Store;
 use strongswan::processing::Processor;
 
 use crate::bus::Bus;
@@ -73,7 +74,7 @@ pub struct Surroundings {
     /// Loaded connections.
     pub config: Arc<dyn ConfigSource>,
     /// Loaded certificates, keys and secrets.
-    pub credentials: Arc<dyn Credentials>,
+    pub credentials: Arc<Store>,
     /// The data plane.
     pub kernel: Arc<dyn Kernel>,
     /// Observers.

@@ -7,7 +7,6 @@ use vici::Message;
 
 use super::credentials::File;
 use super::prompt;
-use super::report::Mistake;
 use super::secrets::Passphrase;
 
 /// A `load-key` to send.
@@ -32,7 +31,7 @@ pub(super) fn prepare(
     file: File,
     passphrases: &[Passphrase],
     ask: bool,
-    mistakes: &mut Vec<Mistake>,
+    errors: &mut Vec<String>,
 ) -> Key {
     let File { path, data } = file;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -43,8 +42,7 @@ pub(super) fn prepare(
     } else {
         let parsed = configured.iter().find_map(|found| PrivateKey::from_encrypted(&data, &found.secret).ok());
         if let (None, Some(first)) = (&parsed, configured.first()) {
-            let text = format!("configured decryption secret for '{name}' invalid");
-            mistakes.push(Mistake::at(&first.origin, text));
+            errors.push(format!("{}: configured decryption secret for '{name}' invalid", first.origin));
         }
         parsed
     };

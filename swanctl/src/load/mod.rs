@@ -24,7 +24,6 @@ use crate::session::Session;
 
 use credentials::Credentials;
 use named::Named;
-pub(crate) use report::Mistake;
 use report::Report;
 
 /// What of the configuration to load.
@@ -66,12 +65,8 @@ pub(crate) fn run(session: &mut Session, given: &Given, what: What) -> Result<()
 }
 
 fn load(session: &mut Session, given: &Given, what: What, report: &mut Report) -> Result<(), Failure> {
-    let prepared = config::load(session, given, what.sections(), &mut report.mistakes)
-        .and_then(|config| Ok((prepare(session, given, what, &config, &mut report.mistakes)?, config)));
-    for mistake in &report.mistakes {
-        session.out.error(mistake);
-    }
-    let (prepared, config) = prepared?;
+    let config = config::load(session, given, what.sections())?;
+    let prepared = prepare(session, given, what, &config)?;
     if let Some(credentials) = &prepared.credentials {
         credentials::load(session, credentials, given.has('c'), report)?;
     }
@@ -87,34 +82,30 @@ struct Prepared {
     named: Vec<Named>,
 }
 
-fn prepare(
-    session: &mut Session,
-    given: &Given,
-    what: What,
-    config: &Config,
-    mistakes: &mut Vec<Mistake>,
-) -> Result<Prepared, Failure> {
+fn prepare(session: &mut Session, given: &Given, what: What, config: &Config) -> Result<Prepared, Failure> {
+    let mut errors = Vec::new();
     let credentials =
-        what.includes(What::Credentials).then(|| credentials::prepare(session, config, !given.has('n'), mistakes));
+        what.includes(What::Credentials).then(|| credentials::prepare(session, config, !given.has('n'), &mut errors));
     let mut named = Vec::new();
     if what.includes(What::Authorities) {
-        named.push(authorities::prepare(config, mistakes));
+        named.push(authorities::prepare(config, &mut errors));
     }
     if what.includes(What::Pools) {
         named.push(pools::prepare(config));
     }
     if what.includes(What::Connections) {
-        named.push(connections::prepare(config, mistakes));
+        named.push(connections::prepare(config, &mut errors));
     }
     for named in &named {
-        named.check_encoding(config, mistakes);
+        named.check_encoding(config, &mut errors);
     }
-    if mistakes.is_empty() {
+    if errors.is_empty() {
         return Ok(Prepared { credentials, named });
     }
-    let count = mistakes.len();
-    let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-    Err(Failure::Failed(format!("{errors}, nothing was loaded"), INVALID))
+    for error in errors {
+        session.out.error(error);
+    }
+    Err(Failure::Failed("nothing was loaded".to_owned(), INVALID))
 }
 
 /// Reads a file; the error is the system's words for it.

@@ -5,7 +5,6 @@ use base64::engine::general_purpose::STANDARD;
 use strongswan::settings::{Origin, View};
 use vici::Message;
 
-use super::report::Mistake;
 use crate::config::Config;
 
 /// Prefixes of section names, in the order in which they are compared, and what the section is.
@@ -66,7 +65,7 @@ pub(super) struct Secrets {
 }
 
 /// Reads them.
-pub(super) fn prepare(config: &Config, mistakes: &mut Vec<Mistake>) -> Secrets {
+pub(super) fn prepare(config: &Config, errors: &mut Vec<String>) -> Secrets {
     let mut secrets = Secrets::default();
     for section in config.settings.view("secrets").sections() {
         let name = section.name();
@@ -75,7 +74,7 @@ pub(super) fn prepare(config: &Config, mistakes: &mut Vec<Mistake>) -> Secrets {
             Some((kind, Class::Shared)) => match shared(kind, &section) {
                 Ok(Some(shared)) => secrets.shared.push(shared),
                 Ok(None) => secrets.warnings.push(format!("{place}missing secret in '{name}', ignored")),
-                Err(mistake) => mistakes.push(mistake),
+                Err(error) => errors.push(error),
             },
             Some((kind, Class::Passphrase)) => passphrases(kind, &section, &mut secrets.passphrases),
             Some((_, Class::Token)) => {
@@ -92,18 +91,17 @@ pub(super) fn prepare(config: &Config, mistakes: &mut Vec<Mistake>) -> Secrets {
     secrets
 }
 
-fn shared(kind: &'static str, section: &View<'_>) -> Result<Option<Shared>, Mistake> {
+fn shared(kind: &'static str, section: &View<'_>) -> Result<Option<Shared>, String> {
     let Some(secret) = section.entry("secret") else { return Ok(None) };
     let data = match decode(secret.bytes) {
         Some(Ok(data)) => data,
         Some(Err(error)) => {
-            let text = format!("invalid secret in '{}': {error}", section.name());
-            return Err(Mistake::at(secret.value_origin, text));
+            return Err(format!("{}: invalid secret in '{}': {error}", secret.value_origin, section.name()));
         }
         None => secret.bytes.to_vec(),
     };
     if data.is_empty() {
-        return Err(Mistake::at(secret.value_origin, format!("empty secret in '{}'", section.name())));
+        return Err(format!("{}: empty secret in '{}'", secret.value_origin, section.name()));
     }
     let owners = section.keys().into_iter().filter(|entry| entry.name.starts_with("id")).map(|entry| entry.bytes);
     let id = section.name().to_owned();
@@ -155,7 +153,7 @@ mod tests {
             Config { settings: Settings::parse_bytes("f", text.as_bytes()).unwrap(), directory: PathBuf::new() };
         let mut errors = Vec::new();
         let secrets = prepare(&config, &mut errors);
-        (secrets, errors.iter().map(Mistake::to_string).collect())
+        (secrets, errors)
     }
 
     #[test]

@@ -10,8 +10,6 @@ bitflags::bitflags! {
         const STRONGSWAN = 1 << 1;
         /// IKE fragmentation (RFC 7383).
         const FRAGMENTATION = 1 << 2;
-        /// Signature authentication (RFC 7427).
-        const SIGNATURE_AUTH = 1 << 3;
         /// Childless initiation (RFC 6023).
         const CHILDLESS = 1 << 4;
         /// Multiple authentication (RFC 4739).

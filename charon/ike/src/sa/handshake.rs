@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use strongswan::credentials::{Certificate, HashAlgorithm, SigningKey};
+
 use super::keys::AuthKeys;
 use crate::config::PeerConfig;
 use crate::v2::AuthVerified;
@@ -20,6 +22,14 @@ pub(crate) struct Handshake {
     pub(crate) init_received: Vec<u8>,
     /// SK_pi and SK_pr.
     pub(crate) keys: Option<AuthKeys>,
+    /// Hash algorithms the peer accepts in signatures, if it supports RFC 7427.
+    pub(crate) peer_hashes: Option<Vec<HashAlgorithm>>,
+    /// CAs the peer asked for.
+    pub(crate) anchors: Vec<Arc<Certificate>>,
+    /// Certificates the peer sent with its round, the end entity's first.
+    pub(crate) presented: Vec<Arc<Certificate>>,
+    /// The key of our round, whose certificates go along.
+    pub(crate) signer: Option<SigningKey>,
     /// Connections to fall back to, best first.
     pub(crate) candidates: Vec<Arc<PeerConfig>>,
     /// Both sides are authenticated.

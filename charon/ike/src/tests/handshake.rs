@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use strongswan::crypto::Secret;
-
-use super::pair::{Pair, ike_config, peer_config};
+use super::pair::{Pair, ike_config, peer_config, store};
 use crate::config::PeerConfig;
 use crate::wire::{ExchangeType, Header};
 use crate::{Event, IkeSaState, Input};
@@ -58,7 +56,7 @@ fn a_child_is_deleted_alone() {
 #[test]
 fn the_wrong_secret_fails_on_both_sides() {
     let mut pair = Pair::new();
-    pair.bob.secrets.0 = vec![Arc::new(Secret::from(&b"other"[..]))];
+    pair.bob.credentials = store("other");
     pair.initiate();
     pair.settle();
     pair.alice.assert_clean();

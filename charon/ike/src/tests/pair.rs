@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use strongswan::clock::{MonoTime, UnixTime};
+use strongswan::credentials::{SecretKind, SharedSecret, Store};
 use strongswan::crypto::hash::sha1;
 use strongswan::crypto::{Proposal, Protocol, Rng, Secret};
 use strongswan::identity::Identity;
@@ -17,8 +18,8 @@ use crate::ids::{IfId, IkeSpi, Reqid, Spi, UniqueId};
 use crate::kernel::{Direction, Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
 use crate::wire::Header;
 use crate::{
-    ConfigSource, Credentials, Duplicate, Env, Event, IkeSa, IkeSaState, IkeSettings, InitiateChild, Input, Output,
-    Peers, ReqidKey, Transmit, UniqueIds,
+    ConfigSource, Duplicate, Env, Event, IkeSa, IkeSaState, IkeSettings, InitiateChild, Input, Output, Peers, ReqidKey,
+    Transmit, UniqueIds,
 };
 
 /// xorshift: reproducible, and nothing here needs more.
@@ -190,13 +191,11 @@ impl ConfigSource for TestConfig {
     }
 }
 
-#[derive(Debug, Default)]
-pub(super) struct TestSecrets(pub(super) Vec<Arc<Secret>>);
-
-impl Credentials for TestSecrets {
-    fn shared_secrets(&self, _: &Identity, _: &Identity) -> Vec<Arc<Secret>> {
-        self.0.clone()
-    }
+/// A store with one secret for everybody.
+pub(super) fn store(secret: &str) -> Store {
+    let store = Store::new();
+    store.add_secret(SharedSecret::new(SecretKind::Ike, Secret::from(secret.as_bytes()), Vec::new()));
+    store
 }
 
 #[derive(Debug, Default)]
@@ -221,7 +220,7 @@ pub(super) struct Node {
     pub(super) address: SocketAddr,
     pub(super) sas: Vec<IkeSa>,
     pub(super) config: TestConfig,
-    pub(super) secrets: TestSecrets,
+    pub(super) credentials: Store,
     pub(super) kernel: TestKernel,
     pub(super) ids: TestIds,
     pub(super) peers: TestPeers,
@@ -238,7 +237,7 @@ impl Node {
             address,
             sas: Vec::new(),
             config: TestConfig::default(),
-            secrets: TestSecrets(vec![Arc::new(Secret::from(&b"secret"[..]))]),
+            credentials: store("secret"),
             kernel: TestKernel::default(),
             ids: TestIds::default(),
             peers: TestPeers::default(),
@@ -259,7 +258,7 @@ impl Node {
             rng: &mut self.rng,
             settings: &self.settings,
             config: &self.config,
-            credentials: &self.secrets,
+            credentials: &self.credentials,
             kernel: &self.kernel,
             ids: &self.ids,
             peers: &self.peers,

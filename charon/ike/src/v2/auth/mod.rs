@@ -1,9 +1,12 @@
 //! Proving identities (RFC 7296 §2.15): what AUTH covers, and the methods that sign or MAC it.
 
 mod psk;
+mod pubkey;
 
 pub(super) use psk::{sign as sign_psk, verify as verify_psk};
+pub(super) use pubkey::{PeerAbilities, sign as sign_pubkey, verify as verify_pubkey};
 
+use strongswan::credentials::{AuthClass, Proven, SignatureScheme, TrustedKey};
 use strongswan::crypto::{CryptoError, Prf};
 use strongswan::identity::Identity;
 
@@ -29,23 +32,18 @@ impl AuthVerified {
     }
 }
 
-/// How a round was authenticated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Method {
-    /// A pre-shared key.
-    Psk,
-}
-
 /// A round in which the peer proved its identity; only verification makes one.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct VerifiedRound {
     identity: Identity,
-    method: Method,
+    class: AuthClass,
+    /// The key and the scheme of its signature.
+    key: Option<(TrustedKey, SignatureScheme)>,
 }
 
 impl VerifiedRound {
-    fn new(identity: Identity, method: Method) -> Self {
-        Self { identity, method }
+    fn new(identity: Identity, class: AuthClass, key: Option<(TrustedKey, SignatureScheme)>) -> Self {
+        Self { identity, class, key }
     }
 
     /// Who the peer proved to be.
@@ -53,9 +51,15 @@ impl VerifiedRound {
         &self.identity
     }
 
-    /// By what.
-    pub(super) fn method(&self) -> &Method {
-        &self.method
+    /// What there is to compare with a configuration.
+    pub(super) fn proven(&self) -> Proven<'_> {
+        Proven {
+            id: &self.identity,
+            class: &self.class,
+            key: self.key.as_ref().map(|(key, _)| key),
+            scheme: self.key.as_ref().map(|(_, scheme)| *scheme),
+            groups: &[],
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! Pre-shared keys (RFC 7296 §2.15): AUTH = prf(prf(secret, "Key Pad for IKEv2"), octets).
 
+use strongswan::credentials::{AuthClass, SecretKind};
 use strongswan::crypto::{CryptoError, Prf, PrfAlgorithm, Secret};
 use strongswan::identity::Identity;
 use strongswan::log;
 
-use super::{Method, VerifiedRound};
+use super::VerifiedRound;
 use crate::env::Env;
 use crate::wire::{Auth, AuthMethod};
 
@@ -39,11 +40,12 @@ pub(in crate::v2) fn sign(
     octets: &[u8],
 ) -> Result<Auth, PskError> {
     log!(IKE, 1, "authentication of '{me}' (myself) with pre-shared key");
-    let Some(secret) = env.credentials.shared_secrets(me, other).into_iter().next() else {
+    let secret = env.credentials.shared_secrets(SecretKind::Ike, Some(me), Some(other)).next();
+    let Some(secret) = secret else {
         log!(IKE, 1, "no shared key found for '{me}' - '{other}'");
         return Err(PskError::NotFound);
     };
-    let data = mac(prf, &secret, octets)?.as_bytes().to_vec();
+    let data = mac(prf, &secret.data, octets)?.as_bytes().to_vec();
     Ok(Auth { method: AuthMethod::SharedKey, data })
 }
 
@@ -56,19 +58,20 @@ pub(in crate::v2) fn verify(
     octets: &[u8],
     auth: &Auth,
 ) -> Result<VerifiedRound, PskError> {
-    let secrets = env.credentials.shared_secrets(me, other);
     let received = Secret::from(auth.data.as_slice());
-    for secret in &secrets {
-        if mac(prf, secret, octets)? == received {
+    let mut tried: usize = 0;
+    for secret in env.credentials.shared_secrets(SecretKind::Ike, Some(me), Some(other)) {
+        if mac(prf, &secret.data, octets)? == received {
             log!(IKE, 1, "authentication of '{other}' with pre-shared key successful");
-            return Ok(VerifiedRound::new(other.clone(), Method::Psk));
+            return Ok(VerifiedRound::new(other.clone(), AuthClass::Psk, None));
         }
+        tried = tried.saturating_add(1);
     }
-    if secrets.is_empty() {
+    if tried == 0 {
         log!(IKE, 1, "no shared key found for '{me}' - '{other}'");
         return Err(PskError::NotFound);
     }
-    let plural = if secrets.len() == 1 { "" } else { "s" };
-    log!(IKE, 1, "tried {} shared key{plural} for '{me}' - '{other}', but MAC mismatched", secrets.len());
+    let plural = if tried == 1 { "" } else { "s" };
+    log!(IKE, 1, "tried {tried} shared key{plural} for '{me}' - '{other}', but MAC mismatched");
     Err(PskError::Mismatch)
 }

@@ -1,5 +1,6 @@
 //! IKE_SA_INIT (RFC 7296 §1.2): algorithms, key exchange, nonces, and the capabilities announced along with them.
 
+use strongswan::credentials::HashAlgorithm;
 use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Secret, TransformType, ke};
 use strongswan::log;
 
@@ -66,6 +67,9 @@ impl Task for InitInitiator {
         if config.fragmentation != Fragmentation::No {
             message.notify(NotifyType::FragmentationSupported);
         }
+        if env.settings.signature_authentication {
+            message.push(signature_hashes(sa));
+        }
         if let Some(handshake) = sa.handshake() {
             handshake.own_nonce = Some(nonce);
         }
@@ -95,7 +99,7 @@ impl Task for InitInitiator {
             log!(IKE, 1, "received {} notify error", notify.kind);
             return Err(Failure::Failed);
         }
-        announced(sa, incoming);
+        announced(sa, env, incoming);
         let (Some(payload), Some(ke), Some(nonce), Some(responder)) =
             (message.sa(), message.ke(), message.nonce(), message.header.responder_spi)
         else {
@@ -171,7 +175,7 @@ impl Task for InitResponder {
         sa.set_state(IkeSaState::Connecting);
         let message = &incoming.message;
         self.fragmentation = message.has_notify(NotifyType::FragmentationSupported);
-        announced(sa, incoming);
+        announced(sa, env, incoming);
         self.ke = message.ke().cloned();
         self.nonce = message.nonce().cloned();
         self.choice = message.sa().and_then(|payload| select_with_fallback(sa, env, incoming, payload));
@@ -221,6 +225,10 @@ impl Task for InitResponder {
         if self.fragmentation && config.as_ref().is_some_and(|c| c.fragmentation != Fragmentation::No) {
             message.notify(NotifyType::FragmentationSupported);
         }
+        // announced only to peers that announced theirs
+        if sa.handshake().is_some_and(|handshake| handshake.peer_hashes.is_some()) {
+            message.push(signature_hashes(sa));
+        }
         if config.is_some_and(|c| c.childless != Childless::Never) {
             message.notify(NotifyType::ChildlessIkev2Supported);
         }
@@ -248,12 +256,34 @@ fn select_with_fallback(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming, payl
     None
 }
 
+/// Hash algorithms we accept in signatures: those of the peer's configured schemes, else all.
+fn signature_hashes(sa: &IkeSa) -> Notify {
+    let rounds = sa.config().map(|config| config.remote.as_slice()).unwrap_or_default();
+    let mut hashes: Vec<HashAlgorithm> = Vec::new();
+    for scheme in rounds.iter().flat_map(|round| &round.constraints.ike_schemes) {
+        if !hashes.contains(&scheme.hash()) {
+            hashes.push(scheme.hash());
+        }
+    }
+    if hashes.is_empty() {
+        hashes.extend(HashAlgorithm::ANNOUNCED);
+    }
+    Notify::signature_hashes(hashes.into_iter().map(u16::from))
+}
+
 /// Remembers what the peer says it can do.
-fn announced(sa: &mut IkeSa, incoming: &Incoming) {
+fn announced(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) {
     let fragmentation = sa.ike_config().is_some_and(|config| config.fragmentation != Fragmentation::No);
     for notify in incoming.message.notifies() {
         match notify.kind {
             NotifyType::FragmentationSupported if fragmentation => sa.extensions |= Extensions::FRAGMENTATION,
+            NotifyType::SignatureHashAlgorithms if env.settings.signature_authentication => {
+                let known = |hash: &HashAlgorithm| !matches!(hash, HashAlgorithm::Unknown(_));
+                let hashes: Vec<_> = notify.hash_algorithms().map(HashAlgorithm::from).filter(known).collect();
+                if let Some(handshake) = sa.handshake().filter(|_| !hashes.is_empty()) {
+                    handshake.peer_hashes = Some(hashes);
+                }
+            }
             NotifyType::ChildlessIkev2Supported => sa.extensions |= Extensions::CHILDLESS,
             NotifyType::MultipleAuthSupported => sa.extensions |= Extensions::MULTIPLE_AUTH,
             _ => {}

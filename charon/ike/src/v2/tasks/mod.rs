@@ -1,6 +1,8 @@
 //! The tasks of IKEv2, one file per concern of an exchange.
 
 mod auth;
+mod cert_post;
+mod cert_pre;
 mod child_create;
 mod child_delete;
 mod child_negotiation;
@@ -32,7 +34,9 @@ pub(crate) fn initial() -> Vec<Box<dyn Task>> {
         Box::new(vendor::Vendor),
         Box::new(init::InitInitiator::default()),
         Box::new(natd::NatDetection::default()),
+        Box::new(cert_pre::CertPre::default()),
         Box::new(auth::AuthInitiator::default()),
+        Box::new(cert_post::CertPost),
         Box::new(establish::Establish),
     ]
 }
@@ -43,7 +47,9 @@ pub(crate) fn serving_initial() -> Vec<Box<dyn Task>> {
         Box::new(vendor::Vendor),
         Box::new(init::InitResponder::default()),
         Box::new(natd::NatDetection::default()),
+        Box::new(cert_pre::CertPre::default()),
         Box::new(auth::AuthResponder::default()),
+        Box::new(cert_post::CertPost),
         Box::new(establish::Establish),
         Box::new(ChildCreateResponder::default()),
     ]

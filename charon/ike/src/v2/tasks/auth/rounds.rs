@@ -1,27 +1,31 @@
 //! What both roles do in a round: name an identity, make an AUTH payload, check the peer's against its configuration.
 
+use strongswan::credentials::Requirements;
 use strongswan::identity::{IdType, Identity};
 use strongswan::log;
 
 use crate::config::{AuthClass, AuthRound};
 use crate::env::Env;
 use crate::sa::IkeSa;
-use crate::v2::auth::{Method, Signer, VerifiedRound, octets, sign_psk, verify_psk};
+use crate::v2::auth::{PeerAbilities, Signer, VerifiedRound, octets, sign_psk, sign_pubkey, verify_psk, verify_pubkey};
 use crate::wire::{Auth, AuthMethod, Id};
 
-/// Our identity in a round: the configured one, else our address.
+/// Our identity in a round: the configured one, else our certificate's subject, else our address.
 pub(super) fn own_identity(sa: &IkeSa, round: &AuthRound, role: &str) -> Identity {
-    match &round.id {
-        Some(id) if !id.is_any() && !id.contains_wildcards() => id.clone(),
-        _ => {
-            let address = sa.local.ip();
-            log!(CFG, 1, "no {role} configured, default to IP address {address}");
-            Identity::from(address)
-        }
+    if let Some(id) = round.id.as_ref().filter(|id| is_concrete(id)) {
+        return id.clone();
     }
+    if let Some(certificate) = round.certs.first() {
+        let subject = certificate.subject();
+        log!(CFG, 1, "no {role} configured, default to cert subject '{subject}'");
+        return subject.clone();
+    }
+    let address = sa.local.ip();
+    log!(CFG, 1, "no {role} configured, default to IP address {address}");
+    Identity::from(address)
 }
 
-/// Our AUTH payload for a round.
+/// Our AUTH payload for a round. The key of a signature is kept: its certificates go along.
 pub(super) fn authenticate(
     sa: &mut IkeSa,
     env: &Env<'_>,
@@ -30,22 +34,19 @@ pub(super) fn authenticate(
     other: &Identity,
     id: &Id,
 ) -> Option<Auth> {
-    let initiator = sa.id.role == crate::Role::Initiator;
     let prf = sa.keys.as_ref()?.prf();
-    let octets = signed_octets(sa, initiator, Signer::Us, id)?;
+    let octets = signed_octets(sa, Signer::Us, id)?;
     match &round.class {
         AuthClass::Psk => sign_psk(env, prf, me, other, &octets).ok(),
         AuthClass::Any | AuthClass::Pubkey => {
-            log!(IKE, 1, "no private key found for '{me}'");
-            None
+            let handshake = sa.handshake()?;
+            let peer = PeerAbilities { hashes: handshake.peer_hashes.as_deref(), anchors: &handshake.anchors };
+            let (auth, signer) = sign_pubkey(env, &peer, round, me, &octets).ok()?;
+            handshake.signer = Some(signer);
+            Some(auth)
         }
-        AuthClass::Eap(_) | AuthClass::Xauth(_) => {
-            log!(
-                IKE,
-                1,
-                "configured authentication class is not supported as {}",
-                if initiator { "client" } else { "server" }
-            );
+        class @ (AuthClass::Eap(_) | AuthClass::Xauth(_)) => {
+            log!(IKE, 1, "authentication of '{me}' (myself) with {class} not supported");
             None
         }
     }
@@ -53,12 +54,16 @@ pub(super) fn authenticate(
 
 /// Verifies the peer's AUTH payload.
 pub(super) fn verify(sa: &mut IkeSa, env: &Env<'_>, me: &Identity, id: &Id, auth: &Auth) -> Option<VerifiedRound> {
-    let initiator = sa.id.role == crate::Role::Initiator;
     let prf = sa.keys.as_ref()?.prf();
-    let octets = signed_octets(sa, initiator, Signer::Peer, id)?;
+    let octets = signed_octets(sa, Signer::Peer, id)?;
     let other = id.identity();
     match auth.method {
         AuthMethod::SharedKey => verify_psk(env, prf, me, &other, &octets, auth).ok(),
+        AuthMethod::RsaSignature
+        | AuthMethod::Ecdsa256
+        | AuthMethod::Ecdsa384
+        | AuthMethod::Ecdsa521
+        | AuthMethod::DigitalSignature => verify_pubkey(env, &sa.handshake()?.presented, &other, &octets, auth),
         method => {
             log!(IKE, 1, "{method} authentication payload unsupported");
             None
@@ -66,7 +71,8 @@ pub(super) fn verify(sa: &mut IkeSa, env: &Env<'_>, me: &Identity, id: &Id, auth
     }
 }
 
-fn signed_octets(sa: &mut IkeSa, initiator: bool, signer: Signer, id: &Id) -> Option<Vec<u8>> {
+fn signed_octets(sa: &mut IkeSa, signer: Signer, id: &Id) -> Option<Vec<u8>> {
+    let initiator = sa.id.role == crate::Role::Initiator;
     // borrow both parts of the IKE_SA at once
     let keys = sa.keys.take()?;
     let result = sa.handshake().map(|handshake| octets(handshake, &keys, initiator, signer, id));
@@ -82,33 +88,25 @@ fn signed_octets(sa: &mut IkeSa, initiator: bool, signer: Signer, id: &Id) -> Op
 
 /// Whether what the peer proved is what a round of its configuration demands.
 pub(super) fn complies(done: &VerifiedRound, round: &AuthRound) -> bool {
-    if let Some(required) = round.id.as_ref().filter(|id| !id.is_any()) {
-        let identity = done.identity();
-        if !identity.matches(required).is_match() {
-            log!(
-                CFG,
-                1,
-                "constraint check failed: identity '{required}' ({}) required, not matched by '{identity}' ({})",
-                required.id_type(),
-                identity.id_type()
-            );
-            return false;
+    let requirements = Requirements {
+        id: round.id.as_ref().filter(|id| !id.is_any()),
+        class: &round.class,
+        ca_id: round.ca_id.as_ref(),
+        cacerts: &round.cacerts,
+        certs: &round.certs,
+        pubkeys: &round.pubkeys,
+        groups: &round.groups,
+        policies: &round.cert_policies,
+        revocation: round.revocation,
+        constraints: &round.constraints,
+    };
+    match requirements.check(&done.proven()) {
+        Ok(()) => true,
+        Err(error) => {
+            log!(CFG, 1, "{error}");
+            false
         }
     }
-    let used = match done.method() {
-        Method::Psk => "pre-shared key",
-    };
-    let required = match &round.class {
-        AuthClass::Any => return true,
-        AuthClass::Psk => "pre-shared key",
-        AuthClass::Pubkey => "public key",
-        AuthClass::Eap(_) => "EAP",
-        AuthClass::Xauth(_) => "XAuth",
-    };
-    if used != required {
-        log!(CFG, 1, "constraint requires {required} authentication, but {used} was used");
-    }
-    used == required
 }
 
 /// Whether an identity names someone: neither any nor a pattern.
