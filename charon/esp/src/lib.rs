@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 pub mod ecn;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod ids;
 pub mod inbound;
 pub mod ip;

@@ -2,6 +2,8 @@
 
 mod route;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use route::{LocalAddress, Network, Nexthop, Packets, Prefix, Route, RouteKind, Rule};
 pub use socket::NetlinkError;

@@ -1,0 +1,85 @@
+//! Against the kernel, in a namespace of the test's own: skipped without the right to make one.
+
+use nix::sched::{CloneFlags, unshare};
+
+use super::*;
+
+/// Runs `work` on a thread with a network of its own, if that is allowed.
+fn in_namespace(work: impl FnOnce(Network) + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        if unshare(CloneFlags::CLONE_NEWNET).is_ok() {
+            work(Network::open().unwrap());
+        }
+    });
+    thread.join().unwrap();
+}
+
+const LO: u32 = 1;
+
+fn unicast(destination: Prefix, table: u32) -> Route {
+    Route { destination, table, kind: RouteKind::Unicast { interface: LO, gateway: None, source: None } }
+}
+
+/// Brings the loopback interface up, without which there are no routes.
+fn up() {
+    let done = std::process::Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn routes_come_and_go_in_any_table() {
+    in_namespace(|network| {
+        up();
+        for table in [220, 254, 70_000] {
+            for destination in [([10, 2, 0, 0].into(), 16), ("fd02::".parse().unwrap(), 64)] {
+                let route = unicast(destination, table);
+                network.add_route(&route).unwrap();
+                assert!(network.add_route(&route).unwrap_err().is_exists());
+                network.replace_route(&route).unwrap();
+                network.delete_route(&route).unwrap();
+                assert!(network.delete_route(&route).unwrap_err().is_not_found());
+            }
+        }
+        let throw = Route { destination: ([10, 3, 0, 0].into(), 16), table: 220, kind: RouteKind::Throw };
+        network.add_route(&throw).unwrap();
+        network.delete_route(&throw).unwrap();
+    });
+}
+
+#[test]
+fn marked_packets_do_not_see_the_table() {
+    in_namespace(|network| {
+        up();
+        let rule = Rule {
+            family: strongswan::host::Family::Ipv4,
+            table: 220,
+            priority: 220,
+            except_mark: Some((220, u32::MAX)),
+            only: None,
+        };
+        network.add_rule(&rule).unwrap();
+        assert!(network.add_rule(&rule).unwrap_err().is_exists());
+        network.replace_route(&unicast(([10, 2, 0, 0].into(), 16), 220)).unwrap();
+        let to = [10, 2, 0, 9].into();
+        assert_eq!(network.nexthop(to, None, 0).unwrap().unwrap().interface, LO);
+        assert_eq!(network.nexthop(to, None, 220).unwrap(), None);
+        network.delete_rule(&rule).unwrap();
+        assert!(network.delete_rule(&rule).unwrap_err().is_not_found());
+        assert_eq!(network.nexthop(to, None, 0).unwrap(), None);
+    });
+}
+
+#[test]
+fn addresses_are_added_listed_and_removed() {
+    in_namespace(|network| {
+        up();
+        for (address, length) in [("10.9.0.1".parse().unwrap(), 32), ("fd09::1".parse().unwrap(), 128)] {
+            network.add_address(LO, (address, length)).unwrap();
+            assert!(network.add_address(LO, (address, length)).unwrap_err().is_exists());
+            let listed = LocalAddress { address, interface: LO, global: true };
+            assert!(network.addresses().unwrap().contains(&listed));
+            network.delete_address(LO, (address, length)).unwrap();
+            assert!(!network.addresses().unwrap().contains(&listed));
+        }
+    });
+}
