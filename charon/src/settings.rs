@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ike::settings::{FragmentSize, IkeSettings, RetransmitSettings};
+use strongswan::credentials::AuthOptions;
 use strongswan::log::Group;
 use strongswan::processing::{PerPriority, Priority, ProcessorSettings};
 use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri};
@@ -159,6 +160,15 @@ pub fn numbers(settings: &Settings) -> NumberSettings {
 /// Threads for name lookups.
 pub fn resolver_threads(settings: &Settings) -> usize {
     daemon(settings).get_int("host_resolver.max_threads", 3)
+}
+
+/// What `auth` strings mean.
+pub fn auth_options(settings: &Settings) -> AuthOptions {
+    let s = daemon(settings);
+    AuthOptions {
+        rsa_pss: s.get_bool("rsa_pss", false),
+        signature_authentication_constraints: s.get_bool("signature_authentication_constraints", true),
+    }
 }
 
 /// URI of the control socket.

@@ -318,10 +318,10 @@ impl Traps {
 
 impl Listener for Traps {
     /// An acquire ends when its CHILD_SA exists or has failed.
-    fn event(&self, ike_sa: UniqueId, event: &Event) {
+    fn event(&self, ike_sa: &IkeSa, event: &Event) {
         let installed = matches!(event, Event::ChildStateChange { new: ChildSaState::Installed, .. });
         if installed || matches!(event, Event::ChildFailed { .. }) {
-            self.ended_on(ike_sa);
+            self.ended_on(ike_sa.unique_id());
         }
     }
 

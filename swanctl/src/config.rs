@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use strongswan::settings::options::{self, Finding, check};
-use strongswan::settings::{Notice, Settings, swanctl_dir};
+use strongswan::settings::{Notice, Settings, SettingsError, swanctl_dir};
 
 use crate::command::{Failure, Given, INVALID};
+use crate::load::Mistake;
 use crate::session::Session;
 
-/// A swanctl.conf that is in order.
+/// A swanctl.conf that could be read.
 pub(crate) struct Config {
     pub(crate) settings: Settings,
     /// Where the directories of credentials are.
@@ -24,10 +25,22 @@ fn path(given: &Given) -> PathBuf {
 ///
 /// strongSwan takes a file that is missing or broken for an empty one and unloads everything. Here it is an error, and
 /// the daemon is left alone.
-pub(crate) fn load(session: &mut Session, given: &Given, sections: &[&str]) -> Result<Config, Failure> {
+///
+/// What is wrong is added to `mistakes`, for the caller to show.
+pub(crate) fn load(
+    session: &mut Session,
+    given: &Given,
+    sections: &[&str],
+    mistakes: &mut Vec<Mistake>,
+) -> Result<Config, Failure> {
     let path = path(given);
     let settings = Settings::load(&path).map_err(|error| {
-        session.out.error(error);
+        match error {
+            SettingsError::Syntax(errors) => {
+                mistakes.extend(errors.iter().map(|error| Mistake::at(&error.origin, error.message.clone())));
+            }
+            error => mistakes.push(Mistake { origin: None, text: error.to_string() }),
+        }
         Failure::Failed(format!("parsing '{}' failed", path.display()), INVALID)
     })?;
     for notice in settings.notices() {
@@ -37,14 +50,10 @@ pub(crate) fn load(session: &mut Session, given: &Given, sections: &[&str]) -> R
         .into_iter()
         .filter(|finding| concerns(finding, sections))
         .partition(|finding| finding.error);
-    for finding in warnings.iter().chain(&errors) {
+    for finding in &warnings {
         session.out.error(finding);
     }
-    if !errors.is_empty() {
-        let count = errors.len();
-        let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
-        return Err(Failure::Failed(format!("{errors} in '{}', nothing was loaded", path.display()), INVALID));
-    }
+    mistakes.extend(errors.iter().map(|error| Mistake::at(&error.origin, error.problem_text())));
     let directory = path.parent().map(PathBuf::from).unwrap_or_default();
     Ok(Config { settings, directory })
 }

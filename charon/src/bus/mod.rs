@@ -5,15 +5,15 @@ pub mod log;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use ike::Event;
 use ike::ids::UniqueId;
+use ike::{Event, IkeSa};
 use parking_lot::Mutex;
 
 /// Watches IKE_SAs. Called by the worker that has the IKE_SA checked out, so it must neither block nor ask the manager for
 /// that IKE_SA.
 pub trait Listener: Send + Sync {
     /// Something happened to an IKE_SA.
-    fn event(&self, ike_sa: UniqueId, event: &Event);
+    fn event(&self, ike_sa: &IkeSa, event: &Event);
 
     /// An IKE_SA is gone; nothing more will happen to it.
     fn destroyed(&self, ike_sa: UniqueId) {
@@ -84,7 +84,7 @@ impl Bus {
     }
 
     /// Tells listeners about an IKE_SA.
-    pub fn raise(&self, ike_sa: UniqueId, event: &Event) {
+    pub fn raise(&self, ike_sa: &IkeSa, event: &Event) {
         self.listeners.load().iter().for_each(|listener| listener.event(ike_sa, event));
     }
 

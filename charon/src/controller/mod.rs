@@ -88,48 +88,69 @@ impl Controller {
         config: Arc<PeerConfig>,
         child: Option<Arc<ChildConfig>>,
         limits: bool,
-        watch: Option<Watch>,
+        watch: Watch,
     ) {
         let goal = if child.is_some() { Goal::ChildInstalled } else { Goal::IkeEstablished };
-        let operation = watch.map(|watch| Operation::new(goal, watch));
+        self.begin(config, child, limits, Operation::new(goal, watch));
+    }
+
+    /// As [`initiate`](Self::initiate), but is complete as soon as an IKE_SA has taken it over.
+    pub fn start(
+        self: &Arc<Self>,
+        config: Arc<PeerConfig>,
+        child: Option<Arc<ChildConfig>>,
+        limits: bool,
+        watch: Watch,
+    ) {
+        self.begin(config, child, limits, Operation::new(Goal::Started, watch));
+    }
+
+    fn begin(
+        self: &Arc<Self>,
+        config: Arc<PeerConfig>,
+        child: Option<Arc<ChildConfig>>,
+        limits: bool,
+        operation: Arc<Operation>,
+    ) {
         let child = child.map(InitiateChild::new);
-        let on_start = operation.clone().map(|operation| self.on_start(operation));
+        let on_start = Some(self.on_start(Arc::clone(&operation)));
         let controller = Arc::clone(self);
         // On a worker: the caller may be the one thread that serves all clients.
         self.manager.processor().queue(job(Priority::Medium, move || {
             let request = Initiated { config, child, limits, fresh: false, on_start };
             if let Err(error) = controller.manager.initiate(request) {
                 log!(IKE, 1, "initiation failed: {error}");
-                if let Some(operation) = operation {
-                    operation.complete(match error {
-                        InitiateError::Limits => Completion::Limits,
-                        InitiateError::ShuttingDown => Completion::Failed,
-                    });
-                }
+                operation.complete(match error {
+                    InitiateError::Limits => Completion::Limits,
+                    InitiateError::ShuttingDown => Completion::Failed,
+                });
             }
         }));
     }
 
     /// Closes an IKE_SA. With `force` the peer's answer is not waited for, or, if there is a timeout, not longer than that.
-    pub fn terminate_ike(self: &Arc<Self>, id: UniqueId, force: bool, watch: Option<Watch>) {
+    /// `false` if it does not exist.
+    pub fn terminate_ike(self: &Arc<Self>, id: UniqueId, force: bool, watch: Option<Watch>) -> bool {
         let patient = watch.as_ref().is_some_and(|watch| watch.timeout.is_some());
         let goal = if force && patient { Goal::IkeGoneForced } else { Goal::IkeGone };
         let input = Input::TerminateIke { force: force && !patient };
-        if !self.operate(id, input, goal, watch) {
+        let found = self.operate(id, input, goal, watch);
+        if !found {
             log!(DMN, 1, "unable to terminate IKE_SA: ID {id} not found");
         }
+        found
     }
 
-    /// Closes a CHILD_SA.
-    pub fn terminate_child(self: &Arc<Self>, child: UniqueId, watch: Option<Watch>) {
+    /// Closes a CHILD_SA. `false` if it does not exist.
+    pub fn terminate_child(self: &Arc<Self>, child: UniqueId, watch: Option<Watch>) -> bool {
         let Some(id) = self.manager.ike_sa_of_child(child) else {
             log!(DMN, 1, "unable to terminate, CHILD_SA with ID {child} not found");
             if let Some(watch) = watch {
                 (watch.done)(Completion::Failed);
             }
-            return;
+            return false;
         };
-        self.operate(id, Input::TerminateChild { child }, Goal::ChildGone(child), watch);
+        self.operate(id, Input::TerminateChild { child }, Goal::ChildGone(child), watch)
     }
 
     /// Rekeys an IKE_SA, or reauthenticates its peers. `false` if it does not exist.
@@ -182,7 +203,8 @@ impl Controller {
     fn on_start(self: &Arc<Self>, operation: Arc<Operation>) -> Box<dyn FnOnce(&IkeSa) + Send> {
         let controller = Arc::clone(self);
         Box::new(move |sa| {
-            if operation.goal == Goal::IkeEstablished && sa.state().is_authenticated() {
+            let already = operation.goal == Goal::IkeEstablished && sa.state().is_authenticated();
+            if already || operation.goal == Goal::Started {
                 operation.complete(Completion::Success);
                 return;
             }
@@ -270,8 +292,9 @@ impl Controller {
 }
 
 impl Listener for Controller {
-    fn event(&self, ike_sa: UniqueId, event: &Event) {
+    fn event(&self, ike_sa: &IkeSa, event: &Event) {
         use Completion::{Failed, Success};
+        let ike_sa = ike_sa.unique_id();
         match event {
             Event::IkeStateChange { new, .. } => match new {
                 IkeSaState::Established => {

@@ -12,6 +12,8 @@ use crate::bus::log::{ControlLog, LogSubscription};
 /// What an operation wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Goal {
+    /// An IKE_SA is on it.
+    Started,
     /// The IKE_SA is established.
     IkeEstablished,
     /// A CHILD_SA is installed.

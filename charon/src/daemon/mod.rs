@@ -3,6 +3,7 @@
 //! Parts are created from the outside in: settings, loggers, sockets, data plane, manager, controller, control socket. The
 //! main thread then waits for signals. Shutdown goes the other way, and says goodbye to peers first.
 
+mod operations;
 mod pidfile;
 mod scripts;
 
@@ -15,14 +16,16 @@ use ike::IkeSettings;
 use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
-use strongswan::credentials::Store;
+use strongswan::credentials::{AuthOptions, Store};
 use strongswan::log;
-use strongswan::processing::Processor;
+use strongswan::processing::{Processor, monotonic};
 use strongswan::settings::{Settings, options};
+use vici::{Endpoint, EndpointError, Server, ServerError, ServerOptions};
 
-use crate::bus::log::{ControlLog, Levels, Loggers};
+use crate::bus::log::{ControlLog, Levels, Loggers, local_time};
 use crate::bus::{Bus, DaemonAlert};
 use crate::config::{Connections, NameCache};
+use crate::control::Control;
 use crate::controller::Controller;
 use crate::jobs::{KernelEvents, ProcessMessage};
 use crate::kernel::{DataPlane, DataPlaneError};
@@ -30,11 +33,18 @@ use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
 use crate::net::{Delivery, NoSockets, Receiver, Sender, Sockets};
 use crate::settings;
 use crate::traps::Traps;
+use operations::{DaemonOperations, ViciListener};
 use pidfile::PidFile;
 pub use pidfile::PidFileError;
 
 /// How long IKE_SAs are waited for that are being worked on at shutdown.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The parts that every daemon has, as `stats` lists them.
+const PARTS: [&str; 3] = ["charon", "socket-default", "vici"];
+
+/// How long clients may take to read what is queued for them at the end.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What the command line says.
 #[derive(Debug, Clone)]
@@ -57,6 +67,12 @@ pub enum StartError {
     /// Another daemon is running, or the file cannot be written.
     #[error("{0}")]
     PidFile(#[from] PidFileError),
+    /// No control socket.
+    #[error("{0}")]
+    Vici(#[from] ServerError),
+    /// The name of the control socket is none.
+    #[error("{0}")]
+    ViciName(#[from] EndpointError),
     /// Threads, signals or file descriptors are exhausted.
     #[error("{0}")]
     System(#[from] io::Error),
@@ -96,6 +112,10 @@ impl Base {
         Ok(())
     }
 
+    fn auth_options(&self) -> AuthOptions {
+        settings::auth_options(&self.settings.lock())
+    }
+
     fn scripts(&self, section: &str) -> Vec<(String, String)> {
         settings::scripts(&self.settings.lock(), section)
     }
@@ -125,7 +145,7 @@ pub struct Daemon {
     receiver: Receiver,
     manager: Arc<Manager>,
     traps: Arc<Traps>,
-    controller: Arc<Controller>,
+    vici: Mutex<Option<Server>>,
     _pidfile: PidFile,
 }
 
@@ -151,7 +171,7 @@ impl Daemon {
             settings::manager(&settings),
             Surroundings {
                 ike_settings: Arc::clone(&base.ike_settings),
-                config: connections,
+                config: Arc::<Connections>::clone(&connections),
                 credentials: Arc::clone(&credentials),
                 kernel: data_plane.kernel,
                 bus: Arc::clone(&bus),
@@ -176,9 +196,29 @@ impl Daemon {
             },
             esp: data_plane.esp,
         };
+        let operations = Arc::new(DaemonOperations {
+            base: Arc::clone(base),
+            controller: Arc::clone(&controller),
+            started: monotonic(),
+            since: local_time(),
+            plugins: PARTS.iter().chain([&data_plane.name]).map(ToString::to_string).collect(),
+        });
+        let control = Control::new(connections, credentials, operations, &base.loggers);
+        let endpoint: Endpoint = settings::vici_socket(&settings).parse()?;
+        let (vici, events) = control.serve(&endpoint, ServerOptions::default())?;
+        bus.add(Arc::new(ViciListener { events, controller }));
         let receiver = Receiver::start(sender, settings::receiver(&settings), half_open, delivery)?;
         drop(settings);
-        Ok(Self { base: Arc::clone(base), bus, processor, receiver, manager, traps, controller, _pidfile: pidfile })
+        Ok(Self {
+            base: Arc::clone(base),
+            bus,
+            processor,
+            receiver,
+            manager,
+            traps,
+            vici: Mutex::new(Some(vici)),
+            _pidfile: pidfile,
+        })
     }
 
     /// Serves until a signal ends it.
@@ -216,6 +256,9 @@ impl Daemon {
         self.traps.flush();
         self.receiver.stop();
         self.processor.shutdown();
+        if let Some(vici) = self.vici.lock().take() {
+            vici.stop(GRACE);
+        }
         // Listeners know the manager, which knows the bus.
         self.bus.clear();
     }

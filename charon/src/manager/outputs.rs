@@ -31,7 +31,7 @@ impl Manager {
                         event,
                         Event::ChildStateChange { .. } | Event::ChildRekey { .. } | Event::ChildUpDown { .. }
                     );
-                    self.around.bus.raise(id, &event);
+                    self.around.bus.raise(&resident.sa, &event);
                 }
                 Output::Resolve(config) => self.resolve(id, &config),
                 Output::Duplicate { id, action } => self.replace(id, action),

@@ -160,7 +160,7 @@ impl Manager {
             rng: &mut SystemRng,
             settings: &settings,
             config: &*self.around.config,
-            credentials: &*self.around.credentials,
+            credentials: &self.around.credentials,
             kernel: &*self.around.kernel,
             ids: &*self.around.numbers,
             peers: &*self.indexes,

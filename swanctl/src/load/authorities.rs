@@ -5,6 +5,7 @@ use vici::Message;
 
 use super::named::{Item, Kind, Named};
 use super::read;
+use super::report::Mistake;
 use crate::config::Config;
 
 const KIND: Kind = Kind {
@@ -15,7 +16,7 @@ const KIND: Kind = Kind {
     list: Some("authorities"),
 };
 
-pub(super) fn prepare(config: &Config, errors: &mut Vec<String>) -> Named {
+pub(super) fn prepare(config: &Config, mistakes: &mut Vec<Mistake>) -> Named {
     let mut prepared = Vec::new();
     for section in config.settings.view("authorities").sections() {
         let mut message = Message::new();
@@ -25,11 +26,10 @@ pub(super) fn prepare(config: &Config, errors: &mut Vec<String>) -> Named {
                     let path = config.directory.join("x509ca").join(entry.value);
                     match read(&path) {
                         Ok(data) => drop(message.push("cacert", data)),
-                        Err(error) => errors.push(format!(
-                            "{}: loading ca certificate '{}' failed: {error}",
-                            entry.value_origin,
-                            path.display()
-                        )),
+                        Err(error) => {
+                            let text = format!("loading ca certificate '{}' failed: {error}", path.display());
+                            mistakes.push(Mistake::at(entry.value_origin, text));
+                        }
                     }
                 }
                 "crl_uris" | "ocsp_uris" => drop(message.push_list(entry.name.to_owned(), items(entry.value))),

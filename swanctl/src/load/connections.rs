@@ -7,6 +7,7 @@ use strongswan::settings::{Entry, View};
 use vici::Message;
 
 use super::named::{Item, Kind, Named};
+use super::report::Mistake;
 use super::{read, secrets};
 use crate::config::Config;
 
@@ -31,54 +32,52 @@ const LISTS: &[&str] = &[
 /// Keys whose values are lists of files or of data, and where the files are.
 const BLOBS: &[(&str, &str)] = &[("certs", "x509"), ("cacerts", "x509ca"), ("pubkeys", "pubkey")];
 
-pub(super) fn prepare(config: &Config, errors: &mut Vec<String>) -> Named {
+pub(super) fn prepare(config: &Config, mistakes: &mut Vec<Mistake>) -> Named {
     let connections = config.settings.view("connections");
     let items = connections
         .sections()
         .iter()
-        .map(|section| Item::new("connections", section.name(), content(config, section, errors)))
+        .map(|section| Item::new("connections", section.name(), content(config, section, mistakes)))
         .collect();
     Named { kind: &KIND, items }
 }
 
 /// The settings of a section and its sub-sections.
-fn content(config: &Config, section: &View<'_>, errors: &mut Vec<String>) -> Message {
+fn content(config: &Config, section: &View<'_>, mistakes: &mut Vec<Mistake>) -> Message {
     let mut message = Message::new();
     for entry in section.keys() {
         let key = entry.name.to_ascii_lowercase();
         if LISTS.contains(&key.as_str()) {
             message.push_list(entry.name.to_owned(), items(entry.value));
         } else if let Some((_, directory)) = BLOBS.iter().find(|(name, _)| *name == key) {
-            message.push_list(entry.name.to_owned(), blobs(&config.directory.join(directory), &entry, errors));
+            message.push_list(entry.name.to_owned(), blobs(&config.directory.join(directory), &entry, mistakes));
         } else {
             message.push(entry.name.to_owned(), entry.bytes);
         }
     }
     for inner in section.sections() {
-        let content = content(config, &inner, errors);
+        let content = content(config, &inner, mistakes);
         message.push_section(inner.name().to_owned(), content);
     }
     message
 }
 
-fn blobs(directory: &Path, entry: &Entry<'_>, errors: &mut Vec<String>) -> Vec<Vec<u8>> {
+fn blobs(directory: &Path, entry: &Entry<'_>, mistakes: &mut Vec<Mistake>) -> Vec<Vec<u8>> {
     let mut blobs = Vec::new();
     for item in items(entry.value) {
         match secrets::decode(item.as_bytes()) {
             Some(Ok(data)) => blobs.push(data),
             Some(Err(error)) => {
-                errors.push(format!("{}: invalid value for '{}': {error}", entry.value_origin, entry.name))
+                mistakes.push(Mistake::at(entry.value_origin, format!("invalid value for '{}': {error}", entry.name)));
             }
             None => {
                 let path = directory.join(&item);
                 match read(&path) {
                     Ok(data) => blobs.push(data),
-                    Err(error) => errors.push(format!(
-                        "{}: loading {} certificate '{}' failed: {error}",
-                        entry.value_origin,
-                        entry.name,
-                        path.display()
-                    )),
+                    Err(error) => {
+                        let text = format!("loading {} certificate '{}' failed: {error}", entry.name, path.display());
+                        mistakes.push(Mistake::at(entry.value_origin, text));
+                    }
                 }
             }
         }
@@ -110,7 +109,7 @@ mod tests {
         );
         let mut errors = Vec::new();
         let named = prepare(&config, &mut errors);
-        assert_eq!(errors, [""; 0]);
+        assert_eq!(errors, []);
         let sent: Vec<_> = named.items.iter().map(|item| dump::raw("", &item.message)).collect();
         assert_eq!(
             sent,
@@ -129,7 +128,7 @@ mod tests {
         let mut errors = Vec::new();
         prepare(&config, &mut errors);
         assert_eq!(
-            errors,
+            errors.iter().map(Mistake::to_string).collect::<Vec<_>>(),
             [
                 "f:2:12: loading cacerts certificate '/nosuch/x509ca/ca.pem' failed: No such file or directory",
                 "f:3:12: invalid value for 'pubkeys': not Base64",

@@ -6,7 +6,7 @@ use strongswan::settings::Origin;
 use vici::Message;
 
 use super::keys::{self, Key};
-use super::report::Report;
+use super::report::{Mistake, Report};
 use super::secrets::{self, Shared, Token};
 use super::{prompt, read};
 use crate::command::{Failure, io_errno};
@@ -40,7 +40,7 @@ pub(super) struct Credentials {
 }
 
 /// Reads everything.
-pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, errors: &mut Vec<String>) -> Credentials {
+pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, mistakes: &mut Vec<Mistake>) -> Credentials {
     let base = &config.directory;
     let mut certificates = Vec::new();
     for (directory, kind, flag) in DIRECTORIES {
@@ -50,11 +50,11 @@ pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, errors:
             certificates.push((file.path, message));
         }
     }
-    let mut secrets = secrets::prepare(config, errors);
+    let mut secrets = secrets::prepare(config, mistakes);
     let mut keys = Vec::new();
     for (directory, sent_as) in keys::DIRECTORIES {
         for file in files(session, &base.join(directory)) {
-            keys.push(keys::prepare(directory, sent_as, file, &secrets.passphrases, ask, errors));
+            keys.push(keys::prepare(directory, sent_as, file, &secrets.passphrases, ask, mistakes));
         }
     }
     keys::unused(&secrets.passphrases, base, &mut secrets.warnings);

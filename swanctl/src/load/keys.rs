@@ -7,6 +7,7 @@ use vici::Message;
 
 use super::credentials::File;
 use super::prompt;
+use super::report::Mistake;
 use super::secrets::Passphrase;
 
 /// A `load-key` to send.
@@ -31,7 +32,7 @@ pub(super) fn prepare(
     file: File,
     passphrases: &[Passphrase],
     ask: bool,
-    errors: &mut Vec<String>,
+    mistakes: &mut Vec<Mistake>,
 ) -> Key {
     let File { path, data } = file;
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -42,7 +43,8 @@ pub(super) fn prepare(
     } else {
         let parsed = configured.iter().find_map(|found| PrivateKey::from_encrypted(&data, &found.secret).ok());
         if let (None, Some(first)) = (&parsed, configured.first()) {
-            errors.push(format!("{}: configured decryption secret for '{name}' invalid", first.origin));
+            let text = format!("configured decryption secret for '{name}' invalid");
+            mistakes.push(Mistake::at(&first.origin, text));
         }
         parsed
     };

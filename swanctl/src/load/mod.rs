@@ -24,6 +24,7 @@ use crate::session::Session;
 
 use credentials::Credentials;
 use named::Named;
+pub(crate) use report::Mistake;
 use report::Report;
 
 /// What of the configuration to load.
@@ -65,8 +66,12 @@ pub(crate) fn run(session: &mut Session, given: &Given, what: What) -> Result<()
 }
 
 fn load(session: &mut Session, given: &Given, what: What, report: &mut Report) -> Result<(), Failure> {
-    let config = config::load(session, given, what.sections())?;
-    let prepared = prepare(session, given, what, &config)?;
+    let prepared = config::load(session, given, what.sections(), &mut report.mistakes)
+        .and_then(|config| Ok((prepare(session, given, what, &config, &mut report.mistakes)?, config)));
+    for mistake in &report.mistakes {
+        session.out.error(mistake);
+    }
+    let (prepared, config) = prepared?;
     if let Some(credentials) = &prepared.credentials {
         credentials::load(session, credentials, given.has('c'), report)?;
     }
@@ -82,30 +87,34 @@ struct Prepared {
     named: Vec<Named>,
 }
 
-fn prepare(session: &mut Session, given: &Given, what: What, config: &Config) -> Result<Prepared, Failure> {
-    let mut errors = Vec::new();
+fn prepare(
+    session: &mut Session,
+    given: &Given,
+    what: What,
+    config: &Config,
+    mistakes: &mut Vec<Mistake>,
+) -> Result<Prepared, Failure> {
     let credentials =
-        what.includes(What::Credentials).then(|| credentials::prepare(session, config, !given.has('n'), &mut errors));
+        what.includes(What::Credentials).then(|| credentials::prepare(session, config, !given.has('n'), mistakes));
     let mut named = Vec::new();
     if what.includes(What::Authorities) {
-        named.push(authorities::prepare(config, &mut errors));
+        named.push(authorities::prepare(config, mistakes));
     }
     if what.includes(What::Pools) {
         named.push(pools::prepare(config));
     }
     if what.includes(What::Connections) {
-        named.push(connections::prepare(config, &mut errors));
+        named.push(connections::prepare(config, mistakes));
     }
     for named in &named {
-        named.check_encoding(config, &mut errors);
+        named.check_encoding(config, mistakes);
     }
-    if errors.is_empty() {
+    if mistakes.is_empty() {
         return Ok(Prepared { credentials, named });
     }
-    for error in errors {
-        session.out.error(error);
-    }
-    Err(Failure::Failed("nothing was loaded".to_owned(), INVALID))
+    let count = mistakes.len();
+    let errors = if count == 1 { "1 error".to_owned() } else { format!("{count} errors") };
+    Err(Failure::Failed(format!("{errors}, nothing was loaded"), INVALID))
 }
 
 /// Reads a file; the error is the system's words for it.

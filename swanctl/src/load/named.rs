@@ -4,7 +4,7 @@ use strongswan::settings::Origin;
 use vici::{ClientError, Message};
 
 use super::places;
-use super::report::Report;
+use super::report::{Mistake, Report};
 use crate::command::{Failure, INVALID};
 use crate::config::Config;
 use crate::output::Format;
@@ -50,11 +50,11 @@ impl Item {
 
 impl Named {
     /// Finds what the protocol cannot carry, such as values of more than 64 KiB.
-    pub(super) fn check_encoding(&self, config: &Config, errors: &mut Vec<String>) {
+    pub(super) fn check_encoding(&self, config: &Config, mistakes: &mut Vec<Mistake>) {
         for item in &self.items {
             if let Err(error) = item.message.encode() {
-                let place = item.places(config, "").first().map(|place| format!("{place}: ")).unwrap_or_default();
-                errors.push(format!("{place}{} '{}' cannot be sent: {error}", self.kind.singular, item.name));
+                let text = format!("{} '{}' cannot be sent: {error}", self.kind.singular, item.name);
+                mistakes.push(Mistake { origin: item.places(config, "").first().cloned(), text });
             }
         }
     }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use strongswan::settings::{Origin, View};
 use vici::Message;
 
+use super::report::Mistake;
 use crate::config::Config;
 
 /// Prefixes of section names, in the order in which they are compared, and what the section is.
@@ -65,7 +66,7 @@ pub(super) struct Secrets {
 }
 
 /// Reads them.
-pub(super) fn prepare(config: &Config, errors: &mut Vec<String>) -> Secrets {
+pub(super) fn prepare(config: &Config, mistakes: &mut Vec<Mistake>) -> Secrets {
     let mut secrets = Secrets::default();
     for section in config.settings.view("secrets").sections() {
         let name = section.name();
@@ -74,7 +75,7 @@ pub(super) fn prepare(config: &Config, errors: &mut Vec<String>) -> Secrets {
             Some((kind, Class::Shared)) => match shared(kind, &section) {
                 Ok(Some(shared)) => secrets.shared.push(shared),
                 Ok(None) => secrets.warnings.push(format!("{place}missing secret in '{name}', ignored")),
-                Err(error) => errors.push(error),
+                Err(mistake) => mistakes.push(mistake),
             },
             Some((kind, Class::Passphrase)) => passphrases(kind, &section, &mut secrets.passphrases),
             Some((_, Class::Token)) => {
@@ -91,17 +92,18 @@ pub(super) fn prepare(config: &Config, errors: &mut Vec<String>) -> Secrets {
     secrets
 }
 
-fn shared(kind: &'static str, section: &View<'_>) -> Result<Option<Shared>, String> {
+fn shared(kind: &'static str, section: &View<'_>) -> Result<Option<Shared>, Mistake> {
     let Some(secret) = section.entry("secret") else { return Ok(None) };
     let data = match decode(secret.bytes) {
         Some(Ok(data)) => data,
         Some(Err(error)) => {
-            return Err(format!("{}: invalid secret in '{}': {error}", secret.value_origin, section.name()));
+            let text = format!("invalid secret in '{}': {error}", section.name());
+            return Err(Mistake::at(secret.value_origin, text));
         }
         None => secret.bytes.to_vec(),
     };
     if data.is_empty() {
-        return Err(format!("{}: empty secret in '{}'", secret.value_origin, section.name()));
+        return Err(Mistake::at(secret.value_origin, format!("empty secret in '{}'", section.name())));
     }
     let owners = section.keys().into_iter().filter(|entry| entry.name.starts_with("id")).map(|entry| entry.bytes);
     let id = section.name().to_owned();
@@ -153,7 +155,7 @@ mod tests {
             Config { settings: Settings::parse_bytes("f", text.as_bytes()).unwrap(), directory: PathBuf::new() };
         let mut errors = Vec::new();
         let secrets = prepare(&config, &mut errors);
-        (secrets, errors)
+        (secrets, errors.iter().map(Mistake::to_string).collect())
     }
 
     #[test]

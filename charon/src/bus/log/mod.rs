@@ -33,6 +33,11 @@ pub use line::{LineFormat, TimePrecision};
 pub use stream::{Stream, StreamLogger};
 pub use syslog::{Facility, SyslogLogger};
 
+/// The present local time, as texts for people show it.
+pub(crate) fn local_time() -> String {
+    time::local_now("%b %d %H:%M:%S %Y")
+}
+
 /// A log line, formatted.
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {

@@ -34,6 +34,11 @@ pub(super) fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The present local time in a `strftime` format without NUL.
+pub(super) fn local_now(format: &str) -> String {
+    TimeFormat::new(format).map(|mut format| format.stamp(now()).to_owned()).unwrap_or_default()
+}
+
 #[allow(unsafe_code)]
 fn format_local(format: &CStr, second: u64) -> String {
     let Ok(time) = libc::time_t::try_from(second) else { return String::new() };

@@ -57,29 +57,28 @@ pub enum Problem {
     },
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { origin, path, problem, .. } = self;
-        write!(f, "{origin}: ")?;
-        let suggest = |f: &mut fmt::Formatter<'_>, suggestion: &Option<String>| match suggestion {
-            Some(suggestion) => write!(f, ", did you mean '{suggestion}'?"),
-            None => Ok(()),
+impl Finding {
+    /// What is wrong, without the place.
+    pub fn problem_text(&self) -> String {
+        let Self { path, problem, .. } = self;
+        let suggest = |suggestion: &Option<String>| {
+            suggestion.as_ref().map(|suggestion| format!(", did you mean '{suggestion}'?")).unwrap_or_default()
         };
         match problem {
-            Problem::UnknownKey { suggestion } => {
-                write!(f, "unknown option '{path}'")?;
-                suggest(f, suggestion)
-            }
-            Problem::UnknownSection { suggestion } => {
-                write!(f, "unknown section '{path}'")?;
-                suggest(f, suggestion)
-            }
-            Problem::WrongForm { form } => write!(f, "'{path}' has to be written {form}"),
+            Problem::UnknownKey { suggestion } => format!("unknown option '{path}'{}", suggest(suggestion)),
+            Problem::UnknownSection { suggestion } => format!("unknown section '{path}'{}", suggest(suggestion)),
+            Problem::WrongForm { form } => format!("'{path}' has to be written {form}"),
             Problem::InvalidValue { value, expected } => {
-                write!(f, "invalid value '{value}' for '{path}', expected {expected}")
+                format!("invalid value '{value}' for '{path}', expected {expected}")
             }
-            Problem::NoEffect { reason } => write!(f, "'{path}' has no effect: {reason}"),
+            Problem::NoEffect { reason } => format!("'{path}' has no effect: {reason}"),
         }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.problem_text())
     }
 }
 
@@ -191,7 +190,7 @@ impl Walk {
         }
         if let Err(error) = option.kind.check(entry.value) {
             let secret = section.path().starts_with("secrets.") && !matches!(option.kind, Kind::ViciUint { .. });
-            let value = if secret { String::new() } else { entry.value.to_owned() };
+            let value = if secret { String::new() } else { error.value };
             self.report(entry.value_origin, path(), Problem::InvalidValue { value, expected: error.expected }, true);
         }
     }

@@ -84,6 +84,8 @@ pub enum Kind {
 /// Why a value cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValueError {
+    /// The value, or the item of the list, that is of no use.
+    pub value: String,
     /// What would be accepted.
     pub expected: String,
 }
@@ -116,12 +118,26 @@ impl Kind {
             Self::ViciIdentity { regex: false } => true,
             Self::ViciIdentity { regex: true } => Identity::parse_with_regex(value).is_ok(),
             Self::ViciAuth => vici_auth(value),
-            Self::ViciSelectors => items(value).all(|item| TrafficSelector::parse(&item).is_ok()),
-            Self::ViciProposals(protocol) => items(value)
-                .all(|item| item.eq_ignore_ascii_case("default") || Proposal::parse(*protocol, &item).is_ok()),
-            Self::ViciAddresses => items(value).all(|item| is_address(&item)),
+            Self::ViciSelectors | Self::ViciProposals(_) | Self::ViciAddresses => {
+                return match items(value).find(|item| !self.accepts_item(item)) {
+                    Some(value) => Err(ValueError { value, expected: self.expected() }),
+                    None => Ok(()),
+                };
+            }
         };
-        if usable { Ok(()) } else { Err(ValueError { expected: self.expected() }) }
+        if usable { Ok(()) } else { Err(ValueError { value: value.to_owned(), expected: self.expected() }) }
+    }
+
+    /// Whether an item of a list is of this kind.
+    fn accepts_item(&self, item: &str) -> bool {
+        match self {
+            Self::ViciSelectors => TrafficSelector::parse(item).is_ok(),
+            Self::ViciProposals(protocol) => {
+                item.eq_ignore_ascii_case("default") || Proposal::parse(*protocol, item).is_ok()
+            }
+            Self::ViciAddresses => is_address(item),
+            _ => true,
+        }
     }
 
     fn expected(&self) -> String {
