@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ike::settings::{FragmentSize, IkeSettings, RetransmitSettings};
 use strongswan::credentials::AuthOptions;
+use strongswan::identity::RdnMatching;
 use strongswan::log::Group;
 use strongswan::processing::{PerPriority, Priority, ProcessorSettings};
 use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri};
@@ -63,6 +64,11 @@ pub fn ike(settings: &Settings) -> IkeSettings {
         ignore_acquire_ts: flag("ignore_acquire_ts", defaults.ignore_acquire_ts),
         retry_initiate_interval: s.get_time("retry_initiate_interval", defaults.retry_initiate_interval),
     }
+}
+
+/// How distinguished names have to match.
+pub fn rdn_matching(settings: &Settings) -> RdnMatching {
+    daemon(settings).get_str("rdn_matching").and_then(RdnMatching::from_name).unwrap_or_default()
 }
 
 fn float_seconds(seconds: f64) -> Duration {

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use strongswan::credentials::{AuthOptions, Store};
+use strongswan::identity::set_rdn_matching;
 use strongswan::log;
 use strongswan::processing::{Processor, monotonic};
 use strongswan::settings::{Settings, options};
@@ -91,6 +92,7 @@ impl Base {
     pub fn new(settings: Settings, loggers: Arc<Loggers>, options: Options) -> Arc<Self> {
         loggers.configure(&settings::loggers(&settings, options.levels, options.use_syslog));
         let ike_settings = Arc::new(ArcSwap::from_pointee(settings::ike(&settings)));
+        set_rdn_matching(settings::rdn_matching(&settings));
         report(&settings);
         Arc::new(Self { settings: Mutex::new(settings), ike_settings, loggers, options })
     }
@@ -108,6 +110,7 @@ impl Base {
         }
         self.loggers.configure(&settings::loggers(&settings, self.options.levels, self.options.use_syslog));
         self.ike_settings.store(Arc::new(settings::ike(&settings)));
+        set_rdn_matching(settings::rdn_matching(&settings));
         report(&settings);
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::Effect;
 use super::suggest::nearest;
 use super::tree::{Node, Registry};
 use super::values::Kind;
-use crate::settings::{Entry, Origin, Settings, View};
+use crate::settings::{Entry, Origin, Settings, View, parse_bool};
 
 /// Findings that are reported of one configuration; the rest repeats them.
 const MAX_FINDINGS: usize = 200;
@@ -185,6 +185,12 @@ impl Walk {
             return;
         };
         if let Effect::None(reason) = option.effect {
+            // Asking for what happens anyway is no mistake.
+            let usual = option.default == entry.value
+                || parse_bool(option.default).is_some_and(|default| parse_bool(entry.value) == Some(default));
+            if usual {
+                return;
+            }
             self.report(entry.origin, path(), Problem::NoEffect { reason }, false);
             return;
         }

@@ -65,7 +65,7 @@ const GENERAL: &[OptionSpec] = &[
     time("keep_alive", "20s", "Interval of the packets that keep a NAT's mapping alive; 0 to send none."),
     time("keep_alive_dpd_margin", "0s", "If a keepalive is late by more than this, as after a suspend, probe the peer instead; 0 for never."),
     other("load", Kind::Words, "", "Plugins to load, in order.").inert("everything is built in; use plugins.<name>.load to switch something off"),
-    bool("load_modular", "no", "Take the plugins to load from their own sections.").inert("everything is built in; use plugins.<name>.load to switch something off"),
+    bool("load_modular", "yes", "Take the plugins to load from their own sections.").inert("everything is built in"),
     bool("make_before_break", "yes", "Reauthenticate by establishing the new IKE_SA before the old one is deleted."),
     int("max_ikev1_exchanges", "3", "IKEv1 exchanges of phase 2 that may run side by side.").inert(MISSING),
     range("max_packet", 576, 65535, "10000", "Largest IKE message that is accepted, in bytes."),

@@ -8,7 +8,7 @@ pub(super) const VICI: Group =
     Group { prefix: "charon.plugins.vici", file: "strongswan.d/charon/vici.conf", options: VICI_OPTIONS };
 
 const VICI_OPTIONS: &[OptionSpec] = &[
-    bool("load", "yes", "Offer the control socket.").shipped(),
+    bool("load", "yes", "Offer the control socket.").inert("the daemon cannot do without"),
     text(
         "socket",
         "unix:///var/run/charon.vici",
