@@ -72,7 +72,7 @@ fn receive(socket: &UdpSocket, plane: &Userspace, stop: &AtomicBool) {
     let mut buffer = vec![0; 65536];
     while !stop.load(Ordering::Relaxed) {
         if let Ok((length, remote)) = socket.recv_from(&mut buffer) {
-            plane.receive_esp(local, remote, &mut buffer[..length]);
+            plane.receive_esp(local, remote, None, &mut buffer[..length]);
         }
     }
 }

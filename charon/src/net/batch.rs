@@ -21,16 +21,20 @@ pub(crate) struct Batch {
 }
 
 /// Where a datagram came from and went to.
-struct Meta {
+pub(crate) struct Meta {
     length: usize,
-    local: SocketAddr,
-    remote: SocketAddr,
+    /// Our address and port.
+    pub(crate) local: SocketAddr,
+    /// The sender.
+    pub(crate) remote: SocketAddr,
+    /// DSCP and ECN.
+    pub(crate) traffic_class: Option<u8>,
 }
 
 impl Batch {
     /// Buffers for datagrams of up to `max_packet` bytes.
     pub(crate) fn new(max_packet: usize) -> Self {
-        let control = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo);
+        let control = nix::cmsg_space!(libc::in6_pktinfo, libc::in_pktinfo, i32);
         Self {
             headers: MultiHeaders::preallocate(BATCH, Some(control)),
             // One byte more tells a datagram that is too large.
@@ -38,13 +42,9 @@ impl Batch {
         }
     }
 
-    /// Receives what is there, without waiting, and hands each datagram with its local and remote address to `each`.
+    /// Receives what is there, without waiting, and hands each datagram with what is known of it to `each`.
     /// Returns whether there may be more.
-    pub(crate) fn receive(
-        &mut self,
-        socket: &IkeSocket,
-        mut each: impl FnMut(SocketAddr, SocketAddr, &mut [u8]),
-    ) -> bool {
+    pub(crate) fn receive(&mut self, socket: &IkeSocket, mut each: impl FnMut(&Meta, &mut [u8])) -> bool {
         let metas = {
             let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
             let fd = socket.socket.as_raw_fd();
@@ -60,13 +60,13 @@ impl Batch {
         };
         let full = metas.len() == BATCH;
         for (meta, buffer) in metas.into_iter().zip(&mut self.buffers) {
-            let Some(Meta { length, local, remote }) = meta else { continue };
-            if length >= buffer.len() {
+            let Some(meta) = meta else { continue };
+            if meta.length >= buffer.len() {
                 log!(NET, 1, "receive buffer too small, packet discarded");
                 continue;
             }
-            if let Some(datagram) = buffer.get_mut(..length) {
-                each(local, remote, datagram);
+            if let Some(datagram) = buffer.get_mut(..meta.length) {
+                each(&meta, datagram);
             }
         }
         full
@@ -75,7 +75,7 @@ impl Batch {
 
 fn meta(datagram: &RecvMsg<'_, '_, SockaddrStorage>, port: u16) -> Option<Meta> {
     let remote = socket_addr(datagram.address?)?;
-    let mut local = None;
+    let (mut local, mut traffic_class) = (None, None);
     for control in datagram.cmsgs().ok()? {
         match control {
             ControlMessageOwned::Ipv4PacketInfo(info) => {
@@ -86,10 +86,12 @@ fn meta(datagram: &RecvMsg<'_, '_, SockaddrStorage>, port: u16) -> Option<Meta> 
                 let scope = if ip.is_unicast_link_local() { info.ipi6_ifindex } else { 0 };
                 local = Some(SocketAddrV6::new(ip, port, 0, scope).into());
             }
+            ControlMessageOwned::Ipv4Tos(class) => traffic_class = Some(class),
+            ControlMessageOwned::Ipv6TClass(class) => traffic_class = u8::try_from(class).ok(),
             _ => {}
         }
     }
-    Some(Meta { length: datagram.bytes, local: local?, remote })
+    Some(Meta { length: datagram.bytes, local: local?, remote, traffic_class })
 }
 
 fn socket_addr(address: SockaddrStorage) -> Option<SocketAddr> {

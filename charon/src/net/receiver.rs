@@ -18,7 +18,7 @@ use strongswan::processing::{Job, Processor, monotonic, spawn};
 use strongswan::sync::thread::JoinHandle;
 
 use super::Sender;
-use super::batch::Batch;
+use super::batch::{Batch, Meta};
 use super::cookie;
 use super::delay::DelaySettings;
 use super::flood::{FloodGuard, FloodSettings, Verdict};
@@ -69,8 +69,9 @@ pub struct Inbound {
 
 /// Takes ESP packets that arrive in UDP.
 pub trait EspSink: Send + Sync {
-    /// Takes a packet, which may be decrypted in place. Called on the receiver's thread.
-    fn receive_esp(&self, local: SocketAddr, remote: SocketAddr, packet: &mut [u8]);
+    /// Takes a packet, which may be decrypted in place, with DSCP and ECN of its IP header where the system tells. Called on
+    /// the receiver's thread.
+    fn receive_esp(&self, local: SocketAddr, remote: SocketAddr, traffic_class: Option<u8>, packet: &mut [u8]);
 }
 
 /// What the receiver hands its messages to.
@@ -144,8 +145,8 @@ fn receive(sockets: &Sockets, stopped: &UnixStream, mut screen: Screen, delivery
         }
         // One batch a socket and round: a busy one does not starve the others.
         for ((socket, batch), _) in sockets.all().iter().zip(&mut batches).zip(&fds).filter(|(_, fd)| ready(fd)) {
-            batch.receive(socket, |local, remote, datagram| {
-                if let Some((inbound, delay)) = screen.datagram(local, remote, datagram, delivery) {
+            batch.receive(socket, |meta, datagram| {
+                if let Some((inbound, delay)) = screen.datagram(meta, datagram, delivery) {
                     let job = (delivery.job)(inbound);
                     match delay {
                         None => jobs.push(job),
@@ -169,11 +170,11 @@ struct Screen {
 impl Screen {
     fn datagram(
         &mut self,
-        local: SocketAddr,
-        remote: SocketAddr,
+        meta: &Meta,
         datagram: &mut [u8],
         delivery: &Delivery,
     ) -> Option<(Inbound, Option<Duration>)> {
+        let (local, remote) = (meta.local, meta.remote);
         if *datagram == KEEPALIVE {
             return None;
         }
@@ -186,7 +187,7 @@ impl Screen {
                 Some(message) => message,
                 None => {
                     if let Some(esp) = &delivery.esp {
-                        esp.receive_esp(local, remote, datagram);
+                        esp.receive_esp(local, remote, meta.traffic_class, datagram);
                     }
                     return None;
                 }

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 
 use super::Transmit;
-use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo, Mark};
+use nix::sys::socket::sockopt::{IpRecvTos, Ipv4PacketInfo, Ipv6RecvPacketInfo, Ipv6RecvTClass, Mark};
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use strongswan::log;
@@ -218,8 +218,10 @@ fn bind(ipv6: bool, port: u16, fwmark: Option<u32>) -> io::Result<(UdpSocket, u1
     if ipv6 {
         socket.set_only_v6(true)?;
         setsockopt(&socket, Ipv6RecvPacketInfo, &true)?;
+        setsockopt(&socket, Ipv6RecvTClass, &true)?;
     } else {
         setsockopt(&socket, Ipv4PacketInfo, &true)?;
+        setsockopt(&socket, IpRecvTos, &true)?;
     }
     if let Some(mark) = fwmark {
         setsockopt(&socket, Mark, &mark)?;

@@ -316,8 +316,8 @@ impl Kernel for Userspace {
 }
 
 impl EspSink for Userspace {
-    fn receive_esp(&self, _local: SocketAddr, remote: SocketAddr, packet: &mut [u8]) {
-        self.shared.receive(remote, None, packet);
+    fn receive_esp(&self, _local: SocketAddr, remote: SocketAddr, traffic_class: Option<u8>, packet: &mut [u8]) {
+        self.shared.receive(remote, traffic_class, packet);
     }
 }
 

@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(20);
 struct Esp(mpsc::Sender<Vec<u8>>);
 
 impl EspSink for Esp {
-    fn receive_esp(&self, _local: SocketAddr, _remote: SocketAddr, packet: &mut [u8]) {
+    fn receive_esp(&self, _local: SocketAddr, _remote: SocketAddr, _class: Option<u8>, packet: &mut [u8]) {
         self.0.send(packet.to_vec()).unwrap();
     }
 }
