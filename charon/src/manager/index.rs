@@ -264,14 +264,20 @@ impl Registration {
     }
 
     fn leave_child(&self, child: &ChildEntry) {
-        self.indexes.children.lock().remove(&u64::from(child.id.get()));
+        // After rekeying, or when a successor has adopted the CHILD_SA, the entries are somebody else's.
+        let mut children = self.indexes.children.lock();
+        let number = u64::from(child.id.get());
+        if children.get(&number) != Some(&self.id) {
+            return;
+        }
+        children.remove(&number);
+        drop(children);
         remove_from(&mut self.indexes.child_names.lock(), &child.name, |ids| {
             ids.remove(&child.id);
             ids.is_empty()
         });
         let mut sas = self.indexes.sas.lock();
         for sa in [child.inbound, child.outbound].into_iter().flatten() {
-            // After rekeying the SA may already be that of the successor's entry.
             if sas.get(&sa_key(&sa)) == Some(&child.id) {
                 sas.remove(&sa_key(&sa));
             }
