@@ -8,7 +8,7 @@ mod pidfile;
 mod scripts;
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -85,6 +85,8 @@ pub struct Base {
     ike_settings: Arc<ArcSwap<IkeSettings>>,
     loggers: Arc<Loggers>,
     options: Options,
+    /// The ports of the sockets, regular and for NAT traversal, once they are open: a configured 0 means any.
+    ports: OnceLock<(u16, u16)>,
 }
 
 impl Base {
@@ -94,7 +96,8 @@ impl Base {
         let ike_settings = Arc::new(ArcSwap::from_pointee(settings::ike(&settings)));
         set_rdn_matching(settings::rdn_matching(&settings));
         report(&settings);
-        Arc::new(Self { settings: Mutex::new(settings), ike_settings, loggers, options })
+        let ports = OnceLock::new();
+        Arc::new(Self { settings: Mutex::new(settings), ike_settings, loggers, options, ports })
     }
 
     /// Reads strongswan.conf again. What was in force stays in force if that fails.
@@ -109,10 +112,19 @@ impl Base {
             return Err(settings.path().map(|path| path.display().to_string()).unwrap_or_default());
         }
         self.loggers.configure(&settings::loggers(&settings, self.options.levels, self.options.use_syslog));
-        self.ike_settings.store(Arc::new(settings::ike(&settings)));
+        self.store_ike_settings(settings::ike(&settings));
         set_rdn_matching(settings::rdn_matching(&settings));
         report(&settings);
         Ok(())
+    }
+
+    /// Puts IKE settings in force, with the ports that are in use.
+    fn store_ike_settings(&self, mut settings: IkeSettings) {
+        if let Some((port, port_nat_t)) = self.ports.get() {
+            settings.port = *port;
+            settings.port_nat_t = *port_nat_t;
+        }
+        self.ike_settings.store(Arc::new(settings));
     }
 
     fn auth_options(&self) -> AuthOptions {
@@ -165,10 +177,13 @@ impl Daemon {
         let processor = Arc::new(Processor::new());
         let half_open = HalfOpen::new();
         let sockets = Arc::new(Sockets::open(&settings::sockets(&settings))?);
+        let [port, port_nat_t] = [false, true].map(|nat_t| sockets.port(nat_t).unwrap_or(0));
+        let _first = base.ports.set((port, port_nat_t));
+        base.store_ike_settings(settings::ike(&settings));
         let kernel_events = Arc::<KernelEvents>::default();
         let data_plane = DataPlane::start(&settings, sockets.nat_t_clones()?, kernel_events.sink())?;
         let sender = Sender::new(sockets, settings::send_delay(&settings));
-        let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), base.ike_settings.load().port));
+        let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), port));
         let credentials = Arc::new(Store::default());
         let manager = Manager::new(
             settings::manager(&settings),
