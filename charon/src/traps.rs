@@ -69,6 +69,21 @@ pub struct Installed {
     if_ids: [IfId; 2],
 }
 
+#[cfg(test)]
+impl Installed {
+    /// A policy as listings see it.
+    pub(crate) fn for_test(
+        kind: PolicyKind,
+        connection: Arc<PeerConfig>,
+        child: Arc<ChildConfig>,
+        local_ts: Vec<TrafficSelector>,
+    ) -> Self {
+        let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let (marks, if_ids) = ([Mark::NONE; 2], [IfId::NONE; 2]);
+        Self { kind, connection, child, local_ts, remote_ts: vec![], local: nowhere, remote: nowhere, marks, if_ids }
+    }
+}
+
 #[derive(Default)]
 struct State {
     traps: Vec<Arc<Installed>>,

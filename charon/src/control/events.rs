@@ -1,36 +1,56 @@
 //! What happens to SAs, as vici events.
 
-use ike::kernel::{SaId, SaUsage};
-use ike::{ChildSaSnapshot, Event, IkeSaSnapshot};
+use std::sync::Arc;
+
+use ike::kernel::Kernel;
+use ike::{ChildSaSnapshot, Event, IkeSa, IkeSaSnapshot};
+use strongswan::clock::MonoTime;
 use strongswan::processing::monotonic;
 use vici::{Broadcaster, Message};
 
-use super::show::{child_sa, host, ike_sa};
+use super::show::{self, host};
+use crate::bus::{DaemonAlert, Listener};
 
-/// Raises vici events for what observers are told about IKE_SAs.
-#[derive(Debug, Clone)]
+/// Raises vici events for what observers are told. Events nobody subscribed to cost one look at a counter.
+#[derive(Clone)]
 pub struct Events {
     broadcaster: Broadcaster,
+    /// Knows the counters of SAs.
+    kernel: Arc<dyn Kernel>,
 }
 
 impl Events {
-    pub(super) fn new(broadcaster: Broadcaster) -> Self {
-        Self { broadcaster }
+    pub(super) fn new(broadcaster: Broadcaster, kernel: Arc<dyn Kernel>) -> Arc<Self> {
+        Arc::new(Self { broadcaster, kernel })
     }
 
-    /// Raises the vici event for `event`, if there is one and anybody subscribed to it. `ike` is the IKE_SA of events
-    /// that do not carry it themselves; `usage` asks the data plane for the counters of an SA.
-    pub fn raise(&self, event: &Event, ike: Option<&IkeSaSnapshot>, usage: impl Fn(&SaId) -> Option<SaUsage>) {
+    fn child_sa(&self, child: &ChildSaSnapshot, now: MonoTime) -> Message {
+        show::child_sa(child, now, |id| self.kernel.query_sa(id).ok())
+    }
+
+    /// Here the child's section is named without its number.
+    fn child_rekey(&self, ike: &IkeSaSnapshot, old: &ChildSaSnapshot, new: &ChildSaSnapshot) -> Message {
+        let now = monotonic();
+        let both =
+            Message::new().with_section("old", self.child_sa(old, now)).with_section("new", self.child_sa(new, now));
+        with_children(ike, Message::new().with_section(new.config.name.to_string(), both))
+    }
+}
+
+impl Listener for Events {
+    fn event(&self, ike_sa: &IkeSa, event: &Event) {
         match event {
             Event::IkeStateChange { .. } | Event::ChildStateChange { .. } | Event::ChildFailed { .. } => {}
             Event::IkeUpDown { up, ike } => self.broadcaster.emit("ike-updown", || {
                 let mut message = up_down(*up);
-                message.push_section(ike.name().to_owned(), ike_sa(ike, monotonic()));
+                message.push_section(ike.name().to_owned(), show::ike_sa(ike, monotonic()));
                 message
             }),
             Event::IkeRekey { old, new } => self.broadcaster.emit("ike-rekey", || {
                 let now = monotonic();
-                let both = Message::new().with_section("old", ike_sa(old, now)).with_section("new", ike_sa(new, now));
+                let both = Message::new()
+                    .with_section("old", show::ike_sa(old, now))
+                    .with_section("new", show::ike_sa(new, now));
                 Message::new().with_section(new.name().to_owned(), both)
             }),
             Event::IkeUpdate { ike, local, remote } => self.broadcaster.emit("ike-update", || {
@@ -39,32 +59,32 @@ impl Events {
                     .with("local-port", local.port())
                     .with("remote-host", host(*remote))
                     .with("remote-port", remote.port())
-                    .with_section(ike.name().to_owned(), ike_sa(ike, monotonic()))
+                    .with_section(ike.name().to_owned(), show::ike_sa(ike, monotonic()))
             }),
             Event::ChildUpDown { up, ike, child } => self.broadcaster.emit("child-updown", || {
                 let name = format!("{}-{}", child.config.name, child.unique_id);
-                let block = child_sa(child, monotonic(), usage);
+                let block = self.child_sa(child, monotonic());
                 let mut message = up_down(*up);
                 message.append(with_children(ike, Message::new().with_section(name, block)));
                 message
             }),
             Event::ChildRekey { ike, old, new } => {
-                self.broadcaster.emit("child-rekey", || child_rekey(ike, old, new, usage))
+                self.broadcaster.emit("child-rekey", || self.child_rekey(ike, old, new));
             }
             Event::Alert(alert) => self.broadcaster.emit("alert", || {
-                let mut message = Message::new().with("type", alert.name());
-                if let Some(ike) = ike {
-                    let section = Message::new().with_section(ike.name().to_owned(), ike_sa(ike, monotonic()));
-                    message.push_section("ike-sa", section);
-                }
-                message
+                let shown = ike_sa.snapshot();
+                let section = Message::new().with_section(shown.name().to_owned(), show::ike_sa(&shown, monotonic()));
+                Message::new().with("type", alert.name()).with_section("ike-sa", section)
             }),
         }
     }
 
-    /// Raises the alert that announces the end of the daemon.
-    pub fn shutdown(&self) {
-        self.broadcaster.emit("alert", || Message::new().with("type", "shutdown-signal"));
+    fn alert(&self, alert: &DaemonAlert) {
+        if *alert != DaemonAlert::ShutdownSignal {
+            // whoever sends us rubbish could fill the queues of all clients with these
+            return;
+        }
+        self.broadcaster.emit("alert", || Message::new().with("type", alert.name()));
     }
 }
 
@@ -79,19 +99,6 @@ fn up_down(up: bool) -> Message {
 
 /// The section of an IKE_SA with a `child-sas` section.
 fn with_children(ike: &IkeSaSnapshot, children: Message) -> Message {
-    let block = ike_sa(ike, monotonic()).with_section("child-sas", children);
+    let block = show::ike_sa(ike, monotonic()).with_section("child-sas", children);
     Message::new().with_section(ike.name().to_owned(), block)
-}
-
-/// Here the child's section is named without its number.
-fn child_rekey(
-    ike: &IkeSaSnapshot,
-    old: &ChildSaSnapshot,
-    new: &ChildSaSnapshot,
-    usage: impl Fn(&SaId) -> Option<SaUsage>,
-) -> Message {
-    let now = monotonic();
-    let both =
-        Message::new().with_section("old", child_sa(old, now, &usage)).with_section("new", child_sa(new, now, &usage));
-    with_children(ike, Message::new().with_section(new.config.name.to_string(), both))
 }

@@ -1,6 +1,7 @@
 //! `list-sas`: one `list-sa` event for each IKE_SA.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ike::IkeSaSnapshot;
 use strongswan::processing::monotonic;
@@ -11,17 +12,18 @@ use super::operations::Operations;
 use super::selector::Selector;
 use super::show::{child_sa, ike_sa};
 
-/// `noblock` asks not to wait for IKE_SAs in use. Snapshots never do.
+/// How long an IKE_SA that is being worked on is waited for; work on one takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// `noblock` asks to skip IKE_SAs that are being worked on.
 pub(super) fn run(control: &Control, request: Request, responder: Responder) {
     let selector = Selector::from_message(&request.message);
+    let wait = if request.message.flag("noblock") { Duration::ZERO } else { PATIENCE };
     let operations = Arc::clone(&control.operations);
-    let listed = operations.ike_sas().into_iter();
-    let events = listed
-        .filter({
-            let selector = selector.clone();
-            move |ike| selector.fits_ike(ike)
-        })
-        .map(move |ike| event(&*operations, &ike, &selector));
+    let events = selector.ike_sas(&*operations).into_iter().filter_map(move |id| {
+        let ike = operations.snapshot(id, wait)?;
+        Some(event(&*operations, &ike, &selector))
+    });
     responder.stream("list-sa", events, Message::new());
 }
 

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
-use vici::{Broadcaster, Message, Responder};
+use vici::{Broadcaster, Emitter, Message};
 
-use super::operations::{Progress, Wait};
+use super::operations::Wait;
 use crate::bus::log::{Levels, Loggers, Record, Sink};
+use crate::controller::{Completion, LogReceiver, Watch};
 
 /// The highest level that `log` events have.
 pub const VICI_LOG_LEVEL: i8 = 1;
@@ -65,14 +66,22 @@ fn message(record: &Record<'_>, with_thread: bool) -> Message {
     message
 }
 
-/// Where the log lines of an operation go: to the client that asked for it, if it waits and wants any.
-pub(super) fn progress(request: &Message, wait: Wait, responder: &Responder) -> Option<Progress> {
+/// Watches an operation for the client that asked for it; `done` answers. Log lines go to the client up to the level it
+/// wants, if it waits and has subscribed to them.
+pub(super) fn watch(
+    request: &Message,
+    wait: Wait,
+    emitter: Emitter,
+    done: impl FnOnce(Completion) + Send + 'static,
+) -> Watch {
+    let timeout = match wait {
+        Wait::No | Wait::Forever => None,
+        Wait::Up(timeout) => Some(timeout),
+    };
     let level = request.int("loglevel").unwrap_or(1).clamp(-1, 4);
-    let level = i8::try_from(level).unwrap_or(1);
-    let emitter = responder.emitter();
-    if wait == Wait::No || level < 0 || !emitter.is_wanted("control-log") {
-        return None;
-    }
-    let receiver = move |record: &Record<'_>| emitter.emit("control-log", || message(record, false));
-    Some(Progress { level, receiver: Arc::new(receiver) })
+    let log_level = i8::try_from(level).unwrap_or(1);
+    let wanted = wait != Wait::No && emitter.is_wanted("control-log");
+    let log = wanted
+        .then(|| -> LogReceiver { Arc::new(move |record| emitter.emit("control-log", || message(record, false))) });
+    Watch { timeout, log, log_level, done: Box::new(done) }
 }

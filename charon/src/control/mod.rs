@@ -36,6 +36,7 @@ mod version;
 use std::fmt;
 use std::sync::Arc;
 
+use ike::kernel::Kernel;
 use parking_lot::Mutex;
 use strongswan::credentials::Store;
 use strongswan::log as line;
@@ -43,9 +44,7 @@ use vici::{Endpoint, Handler, Message, Notice, Request, Responder, Server, Serve
 
 pub use events::Events;
 pub use log::VICI_LOG_LEVEL;
-pub use operations::{
-    DaemonStats, InitiateOutcome, Initiation, InstalledPolicy, Operations, PolicyKind, Progress, Termination, Wait,
-};
+pub use operations::{DaemonStats, Operations};
 
 use crate::bus::log::Loggers;
 use crate::config::Connections;
@@ -103,7 +102,7 @@ pub struct Control {
     operations: Arc<dyn Operations>,
     log: Arc<LogSink>,
     /// Held while a connection is loaded or unloaded and the start actions that follow are handed over, so that those of
-    /// one connection are not mixed with another's. Nothing waits for an IKE_SA or calls back meanwhile.
+    /// one connection are not mixed with another's. Nothing calls back meanwhile; an IKE_SA in use is waited for briefly.
     loading: Mutex<()>,
 }
 
@@ -124,7 +123,8 @@ impl Control {
         Arc::new(Self { connections, credentials, operations, log: LogSink::new(loggers), loading: Mutex::new(()) })
     }
 
-    /// Opens the socket and serves it. The returned [`Events`] raise events for its clients.
+    /// Opens the socket and serves it. The returned [`Events`] raise events for its clients; they ask `kernel` for the
+    /// counters of SAs.
     ///
     /// # Errors
     /// If the socket cannot be opened, or another process is serving on it.
@@ -132,10 +132,11 @@ impl Control {
         self: &Arc<Self>,
         endpoint: &Endpoint,
         options: ServerOptions,
-    ) -> Result<(Server, Events), ServerError> {
+        kernel: Arc<dyn Kernel>,
+    ) -> Result<(Server, Arc<Events>), ServerError> {
         let server = Server::start(endpoint, Arc::<Self>::clone(self), options)?;
         self.log.raise_with(server.broadcaster());
-        let events = Events::new(server.broadcaster());
+        let events = Events::new(server.broadcaster(), kernel);
         Ok((server, events))
     }
 }

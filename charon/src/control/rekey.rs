@@ -15,7 +15,7 @@ pub(super) fn run(control: &Control, request: Request, responder: Responder) {
     for target in &targets {
         match *target {
             Target::Ike(id) => control.operations.rekey_ike(id, reauth),
-            Target::Child { ike, child } => control.operations.rekey_child(ike, child),
+            Target::Child(id) => control.operations.rekey_child(id),
         }
     }
     let mut message = Message::new();

@@ -1,7 +1,7 @@
 //! Which SAs a `terminate`, `rekey` or `list-sas` request is about.
 
+use ike::ChildSaSnapshot;
 use ike::ids::UniqueId;
-use ike::{ChildSaSnapshot, IkeSaSnapshot};
 use vici::Message;
 
 use super::operations::Operations;
@@ -19,7 +19,7 @@ pub(super) struct Selector {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     Ike(UniqueId),
-    Child { ike: UniqueId, child: UniqueId },
+    Child(UniqueId),
 }
 
 impl Selector {
@@ -38,12 +38,6 @@ impl Selector {
         self.child.is_some() || self.child_id.is_some()
     }
 
-    /// Whether an IKE_SA fulfils all conditions on IKE_SAs.
-    pub(super) fn fits_ike(&self, ike: &IkeSaSnapshot) -> bool {
-        self.ike.as_deref().is_none_or(|name| name == ike.name())
-            && self.ike_id.is_none_or(|id| id == ike.unique_id.get())
-    }
-
     /// Whether a CHILD_SA fulfils all conditions on CHILD_SAs.
     pub(super) fn fits_child(&self, child: &ChildSaSnapshot) -> bool {
         self.child.as_deref().is_none_or(|name| name == &*child.config.name)
@@ -52,17 +46,46 @@ impl Selector {
 
     /// With a condition on CHILD_SAs, those that fulfil everything; without one, IKE_SAs of that name *or* that number.
     pub(super) fn targets(&self, operations: &dyn Operations) -> Vec<Target> {
-        let all = operations.ike_sas();
         if self.is_about_children() {
-            let fitting = all.iter().filter(|ike| self.fits_ike(ike));
-            let children = fitting.flat_map(|ike| ike.children.iter().map(move |child| (ike, child)));
-            return children
-                .filter(|(_, child)| self.fits_child(child))
-                .map(|(ike, child)| Target::Child { ike: ike.unique_id, child: child.unique_id })
-                .collect();
+            return self.children(operations).into_iter().map(Target::Child).collect();
         }
-        let fits =
-            |ike: &IkeSaSnapshot| self.ike.as_deref() == Some(ike.name()) || self.ike_id == Some(ike.unique_id.get());
-        all.iter().filter(|ike| fits(ike)).map(|ike| Target::Ike(ike.unique_id)).collect()
+        let mut found = self.ike.as_deref().map(|name| operations.ike_sas_named(name)).unwrap_or_default();
+        if let Some(id) = self.ike_id.and_then(UniqueId::new)
+            && operations.exists(id)
+            && !found.contains(&id)
+        {
+            found.push(id);
+        }
+        found.into_iter().map(Target::Ike).collect()
+    }
+
+    fn children(&self, operations: &dyn Operations) -> Vec<UniqueId> {
+        let id = self.child_id.and_then(UniqueId::new);
+        let mut found = match (&self.child, id) {
+            (Some(name), _) => operations.child_sas_named(name),
+            (None, id) => id.into_iter().collect(),
+        };
+        if let Some(id) = id {
+            found.retain(|child| *child == id);
+        }
+        let named = self.ike.as_deref().map(|name| operations.ike_sas_named(name));
+        found.retain(|child| {
+            operations.ike_sa_of_child(*child).is_some_and(|ike| {
+                named.as_ref().is_none_or(|named| named.contains(&ike)) && self.ike_id.is_none_or(|id| id == ike.get())
+            })
+        });
+        found
+    }
+
+    /// The IKE_SAs that fulfil all conditions on IKE_SAs.
+    pub(super) fn ike_sas(&self, operations: &dyn Operations) -> Vec<UniqueId> {
+        let mut found = match self.ike.as_deref() {
+            Some(name) => operations.ike_sas_named(name),
+            None => operations.ike_sas(),
+        };
+        if let Some(id) = self.ike_id {
+            found.retain(|found| found.get() == id);
+        }
+        found
     }
 }

@@ -2,13 +2,18 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ike::config::{ChildConfig, PeerConfig};
 use ike::{ChildSaState, IkeSaSnapshot, IkeSaState, TaskType};
 use strongswan::log;
 
-use super::operations::{Initiation, Operations, Termination, Wait};
+use super::operations::Operations;
 use crate::config::{Change, ChangeKind};
+use crate::controller::Watch;
+
+/// How long an IKE_SA that is being worked on is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Undoes the start actions of removed children, then runs those of added ones.
 pub(super) fn apply(operations: &dyn Operations, change: &Change) {
@@ -34,14 +39,13 @@ fn run(operations: &dyn Operations, connection: &Arc<PeerConfig>, child: &Arc<Ch
     }
     if starts(child) {
         log!(JOB, 1, "start action: {} '{}'", "start", child.name);
-        let initiation = Initiation {
-            connection: Arc::clone(connection),
-            child: Some(Arc::clone(child)),
-            limits: false,
-            wait: Wait::No,
-        };
-        operations.initiate(initiation, None, Box::new(|_| ()));
+        operations.start(Arc::clone(connection), Some(Arc::clone(child)), false, unwatched());
     }
+}
+
+/// Nobody waits for what a start action leads to.
+fn unwatched() -> Watch {
+    Watch { timeout: None, log: None, log_level: -1, done: Box::new(|_| ()) }
 }
 
 fn undo(operations: &dyn Operations, connection: &PeerConfig, children: &[Arc<ChildConfig>], close_ike: bool) {
@@ -54,8 +58,10 @@ fn undo(operations: &dyn Operations, connection: &PeerConfig, children: &[Arc<Ch
             started.insert(&*child.name);
         }
     }
-    for ike in operations.ike_sas_of(&connection.name) {
-        close(operations, &ike, &started, close_ike);
+    for id in operations.ike_sas_named(&connection.name) {
+        if let Some(ike) = operations.snapshot(id, PATIENCE) {
+            close(operations, &ike, &started, close_ike);
+        }
     }
 }
 
@@ -64,12 +70,12 @@ fn close(operations: &dyn Operations, ike: &IkeSaSnapshot, started: &HashSet<&st
     if matches!(ike.state, IkeSaState::Deleting | IkeSaState::Destroying | IkeSaState::Rekeyed) {
         return;
     }
-    let how = Termination { force: false, wait: Wait::No };
     if close_ike && !serves_others(ike, started) {
-        return operations.terminate_ike(ike.unique_id, how, None, Box::new(|_| ()));
+        operations.terminate_ike(ike.unique_id, false, None);
+        return;
     }
     for child in ike.children.iter().filter(|child| started.contains(&*child.config.name)) {
-        operations.terminate_child(ike.unique_id, child.unique_id, how, None, Box::new(|_| ()));
+        operations.terminate_child(child.unique_id, None);
     }
 }
 

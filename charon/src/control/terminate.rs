@@ -6,32 +6,33 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use vici::{Message, Request, Responder};
 
-use super::log::progress;
-use super::operations::{Termination, Wait};
+use super::log::watch;
+use super::operations::Wait;
 use super::selector::{Selector, Target};
 use super::{Control, answer};
+use crate::controller::Completion;
 
 pub(super) fn run(control: &Control, request: Request, responder: Responder) {
     let selector = Selector::from_message(&request.message);
     if selector.is_empty() {
         return answer(responder, Err("missing terminate selector".to_owned()));
     }
-    let how = Termination {
-        force: request.message.bool("force").unwrap_or(false),
-        wait: Wait::from_millis(request.message.int("timeout").unwrap_or(0)),
-    };
+    let force = request.message.bool("force").unwrap_or(false);
+    let wait = Wait::from_millis(request.message.int("timeout").unwrap_or(0));
     let targets = selector.targets(&*control.operations);
-    let progress = progress(&request.message, how.wait, &responder);
+    let emitter = responder.emitter();
     let tally = Tally::new(targets.len(), responder);
     // All at once rather than one after the other: dead peers among many shall not add their timeouts up.
     for target in targets {
-        let tally = Arc::clone(&tally);
-        let done = Box::new(move |closed| tally.count(closed));
-        match target {
-            Target::Ike(id) => control.operations.terminate_ike(id, how, progress.clone(), done),
-            Target::Child { ike, child } => {
-                control.operations.terminate_child(ike, child, how, progress.clone(), done);
-            }
+        let counted = Arc::clone(&tally);
+        let done = move |completion| counted.count(completion == Completion::Success);
+        let watch = (wait != Wait::No).then(|| watch(&request.message, wait, emitter.clone(), done));
+        let found = match target {
+            Target::Ike(id) => control.operations.terminate_ike(id, force, watch),
+            Target::Child(id) => control.operations.terminate_child(id, watch),
+        };
+        if wait == Wait::No {
+            tally.count(found);
         }
     }
 }

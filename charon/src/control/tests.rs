@@ -7,7 +7,7 @@ use std::time::Duration;
 use ike::config::{ChildConfig, IkeVersion, PeerConfig};
 use ike::ids::{IfId, IkeSpi, Mark, Reqid, Spi, UniqueId};
 use ike::kernel::{SaId, SaUsage};
-use ike::{Algorithms, ChildSaSnapshot, ChildSaState, Event, IkeSaSnapshot, IkeSaState, NatSituation, TaskType};
+use ike::{Algorithms, ChildSaSnapshot, ChildSaState, Event, IkeSa, IkeSaSnapshot, IkeSaState, NatSituation, TaskType};
 use strongswan::credentials::AuthOptions;
 use strongswan::crypto::{EncryptionAlgorithm, KeyExchangeMethod, PrfAlgorithm, Protocol};
 use strongswan::log::{Context, Group};
@@ -17,101 +17,127 @@ use vici::{Client, ClientError};
 
 use super::*;
 use crate::bus::log::Record;
+use crate::bus::{DaemonAlert, Listener};
 use crate::config::NoNames;
+use crate::controller::{Completion, Watch};
+use crate::kernel::fake::FakeKernel;
+use crate::traps::{Installed, PolicyKind};
 
 /// Remembers what it was asked to do, and answers as told.
 #[derive(Default)]
 struct Fake {
     asked: Mutex<Vec<String>>,
     ike_sas: Mutex<Vec<Arc<IkeSaSnapshot>>>,
-    policies: Mutex<Vec<InstalledPolicy>>,
-    outcome: Mutex<Option<InitiateOutcome>>,
-    /// Results of terminations, in order; `true` when used up.
-    closed: Mutex<Vec<bool>>,
+    policies: Mutex<Vec<Arc<Installed>>>,
+    /// How operations end, in order; with success when used up.
+    completions: Mutex<Vec<Completion>>,
 }
 
 impl Fake {
-    fn ask(&self, what: String) {
-        self.asked.lock().push(what);
+    fn ask(&self, what: String, watch: Option<Watch>) {
+        let waited = match &watch {
+            Some(Watch { timeout: Some(timeout), .. }) => format!(" {}ms", timeout.as_millis()),
+            Some(_) => String::new(),
+            None => " unwatched".to_owned(),
+        };
+        self.asked.lock().push(format!("{what}{waited}"));
+        let Some(watch) = watch else { return };
+        let mut completions = self.completions.lock();
+        let completion = if completions.is_empty() { Completion::Success } else { completions.remove(0) };
+        std::thread::spawn(move || {
+            if let Some(log) = watch.log.filter(|_| watch.log_level >= 0) {
+                let context = Context { name: "gw".into(), id: 7 };
+                let message = format!("up to level {}", watch.log_level);
+                let record =
+                    Record { group: Group::Ike, level: 1, thread: 3, context: Some(&context), message: &message };
+                log(&record);
+            }
+            (watch.done)(completion);
+        });
     }
 
-    fn close(&self, done: Box<dyn FnOnce(bool) + Send>) {
-        let mut closed = self.closed.lock();
-        let closed = if closed.is_empty() { true } else { closed.remove(0) };
-        std::thread::spawn(move || done(closed));
+    fn note(&self, what: String) {
+        self.asked.lock().push(what);
     }
 
     fn take_asked(&self) -> Vec<String> {
         std::mem::take(&mut self.asked.lock())
     }
+
+    fn ids(&self, wanted: impl Fn(&IkeSaSnapshot) -> bool) -> Vec<UniqueId> {
+        self.ike_sas.lock().iter().filter(|ike| wanted(ike)).map(|ike| ike.unique_id).collect()
+    }
 }
 
-fn waited(wait: Wait) -> String {
-    match wait {
-        Wait::Forever => String::new(),
-        Wait::Up(time) => format!(" {}ms", time.as_millis()),
-        Wait::No => " no-wait".to_owned(),
-    }
+fn named(connection: &PeerConfig, child: Option<Arc<ChildConfig>>, limits: bool) -> String {
+    let child = child.map(|child| format!("/{}", child.name)).unwrap_or_default();
+    format!("{}{child}{}", connection.name, if limits { " limits" } else { "" })
 }
 
 impl Operations for Fake {
-    fn initiate(&self, what: Initiation, progress: Option<Progress>, done: Box<dyn FnOnce(InitiateOutcome) + Send>) {
-        let child = what.child.map(|child| format!("/{}", child.name)).unwrap_or_default();
-        let limits = if what.limits { " limits" } else { "" };
-        self.ask(format!("initiate {}{child}{limits}{}", what.connection.name, waited(what.wait)));
-        let outcome = self.outcome.lock().unwrap_or(InitiateOutcome::Established);
-        std::thread::spawn(move || {
-            if let Some(progress) = progress {
-                let context = Context { name: "gw".into(), id: 7 };
-                let message = format!("up to level {}", progress.level);
-                let record =
-                    Record { group: Group::Ike, level: 1, thread: 3, context: Some(&context), message: &message };
-                (progress.receiver)(&record);
-            }
-            done(outcome);
-        });
+    fn initiate(&self, connection: Arc<PeerConfig>, child: Option<Arc<ChildConfig>>, limits: bool, watch: Watch) {
+        self.ask(format!("initiate {}", named(&connection, child, limits)), Some(watch));
     }
 
-    fn terminate_ike(&self, id: UniqueId, how: Termination, _: Option<Progress>, done: Box<dyn FnOnce(bool) + Send>) {
-        let force = if how.force { " force" } else { "" };
-        self.ask(format!("terminate [{id}]{force}{}", waited(how.wait)));
-        self.close(done);
+    fn start(&self, connection: Arc<PeerConfig>, child: Option<Arc<ChildConfig>>, limits: bool, watch: Watch) {
+        assert!(watch.log.is_none() && watch.timeout.is_none());
+        self.ask(format!("start {}", named(&connection, child, limits)), Some(watch));
     }
 
-    fn terminate_child(
-        &self,
-        ike: UniqueId,
-        child: UniqueId,
-        how: Termination,
-        _: Option<Progress>,
-        done: Box<dyn FnOnce(bool) + Send>,
-    ) {
-        self.ask(format!("terminate [{ike}]{{{child}}}{}", waited(how.wait)));
-        self.close(done);
-    }
-
-    fn rekey_ike(&self, id: UniqueId, reauth: bool) {
-        self.ask(format!("{} [{id}]", if reauth { "reauth" } else { "rekey" }));
-    }
-
-    fn rekey_child(&self, ike: UniqueId, child: UniqueId) {
-        self.ask(format!("rekey [{ike}]{{{child}}}"));
-    }
-
-    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) {
-        self.ask(format!("install {}/{}", connection.name, child.name));
-    }
-
-    fn uninstall(&self, connection: &str, child: &str) -> bool {
-        self.ask(format!("uninstall {connection}/{child}"));
+    fn terminate_ike(&self, id: UniqueId, force: bool, watch: Option<Watch>) -> bool {
+        self.ask(format!("terminate [{id}]{}", if force { " force" } else { "" }), watch);
         true
     }
 
-    fn ike_sas(&self) -> Vec<Arc<IkeSaSnapshot>> {
-        self.ike_sas.lock().clone()
+    fn terminate_child(&self, child: UniqueId, watch: Option<Watch>) -> bool {
+        self.ask(format!("terminate {{{child}}}"), watch);
+        true
     }
 
-    fn policies(&self) -> Vec<InstalledPolicy> {
+    fn rekey_ike(&self, id: UniqueId, reauth: bool) {
+        self.note(format!("{} [{id}]", if reauth { "reauth" } else { "rekey" }));
+    }
+
+    fn rekey_child(&self, child: UniqueId) {
+        self.note(format!("rekey {{{child}}}"));
+    }
+
+    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) {
+        self.note(format!("install {}/{}", connection.name, child.name));
+    }
+
+    fn uninstall(&self, connection: &str, child: &str) {
+        self.note(format!("uninstall {connection}/{child}"));
+    }
+
+    fn ike_sas(&self) -> Vec<UniqueId> {
+        self.ids(|_| true)
+    }
+
+    fn ike_sas_named(&self, connection: &str) -> Vec<UniqueId> {
+        self.ids(|ike| ike.name() == connection)
+    }
+
+    fn exists(&self, id: UniqueId) -> bool {
+        !self.ids(|ike| ike.unique_id == id).is_empty()
+    }
+
+    fn child_sas_named(&self, child: &str) -> Vec<UniqueId> {
+        let ike_sas = self.ike_sas.lock();
+        let children = ike_sas.iter().flat_map(|ike| &ike.children);
+        children.filter(|sa| &*sa.config.name == child).map(|sa| sa.unique_id).collect()
+    }
+
+    fn ike_sa_of_child(&self, child: UniqueId) -> Option<UniqueId> {
+        self.ids(|ike| ike.children.iter().any(|sa| sa.unique_id == child)).first().copied()
+    }
+
+    fn snapshot(&self, id: UniqueId, _wait: Duration) -> Option<Box<IkeSaSnapshot>> {
+        let ike_sas = self.ike_sas.lock();
+        ike_sas.iter().find(|ike| ike.unique_id == id).map(|ike| Box::new(IkeSaSnapshot::clone(ike)))
+    }
+
+    fn policies(&self) -> Vec<Arc<Installed>> {
         self.policies.lock().clone()
     }
 
@@ -151,7 +177,7 @@ struct Fixture {
     fake: Arc<Fake>,
     loggers: Arc<Loggers>,
     server: Server,
-    events: Events,
+    events: Arc<Events>,
     endpoint: Endpoint,
 }
 
@@ -165,7 +191,8 @@ impl Fixture {
         let connections = Arc::new(Connections::new(Arc::new(NoNames), 500));
         let credentials = Arc::new(Store::new());
         let control = Control::new(connections, credentials, Arc::<Fake>::clone(&fake), &loggers);
-        let (server, events) = control.serve(&endpoint, ServerOptions::default()).unwrap();
+        let (server, events) =
+            control.serve(&endpoint, ServerOptions::default(), Arc::new(FakeKernel::announced())).unwrap();
         Self { fake, loggers, server, events, endpoint }
     }
 
@@ -361,7 +388,7 @@ fn initiate_finds_its_configuration() {
     let limited = Message::new().with("ike", "gw").with("timeout", 70_u32).with("init-limits", true);
     fixture.client().command("initiate", &limited).unwrap();
     fixture.client().command("initiate", &Message::new().with("ike", "gw").with("timeout", -1)).unwrap();
-    let asked = ["initiate gw/net", "initiate gw limits 70ms", "initiate gw no-wait"];
+    let asked = ["initiate gw/net", "initiate gw limits 70ms", "start gw"];
     assert_eq!(fixture.fake.take_asked(), asked);
 }
 
@@ -371,13 +398,14 @@ fn initiate_reports_how_it_ended() {
     fixture.client().command("load-conn", &connection("gw", &[("net", "none")])).unwrap();
     let child = Message::new().with("child", "net").with("timeout", 1000_u32);
     for (outcome, errmsg) in [
-        (InitiateOutcome::TimedOut, "CHILD_SA 'net' not established after 1000ms"),
-        (InitiateOutcome::Limited, "establishing CHILD_SA 'net' not possible at the moment due to limits"),
-        (InitiateOutcome::Failed, "establishing CHILD_SA 'net' failed"),
+        (Completion::Timeout, "CHILD_SA 'net' not established after 1000ms"),
+        (Completion::Limits, "establishing CHILD_SA 'net' not possible at the moment due to limits"),
+        (Completion::Failed, "establishing CHILD_SA 'net' failed"),
     ] {
-        *fixture.fake.outcome.lock() = Some(outcome);
+        *fixture.fake.completions.lock() = vec![outcome];
         assert_eq!(fixture.failure("initiate", &child), errmsg);
     }
+    *fixture.fake.completions.lock() = vec![Completion::Failed];
     assert_eq!(fixture.failure("initiate", &Message::new().with("ike", "gw")), "establishing IKE_SA 'gw' failed");
 }
 
@@ -433,14 +461,14 @@ fn terminate_selects_closes_and_counts() {
     assert_eq!(ask(key("ike", "gw").with("ike-id", "3").with("force", "yes")).1.len(), 3);
     assert_eq!(ask(key("ike-id", "3").with("force", "yes").with("timeout", "50")).1, ["terminate [3] force 50ms"]);
     // for CHILD_SAs everything given must fit
-    assert_eq!(ask(key("child", "net")).1, ["terminate [1]{1}", "terminate [2]{3}", "terminate [3]{4}"]);
-    assert_eq!(ask(key("child", "net").with("ike-id", "2")).1, ["terminate [2]{3}"]);
-    assert_eq!(ask(key("child-id", "2")).1, ["terminate [1]{2}"]);
+    assert_eq!(ask(key("child", "net")).1, ["terminate {1}", "terminate {3}", "terminate {4}"]);
+    assert_eq!(ask(key("child", "net").with("ike-id", "2")).1, ["terminate {3}"]);
+    assert_eq!(ask(key("child-id", "2")).1, ["terminate {2}"]);
 
-    *fixture.fake.closed.lock() = vec![false];
+    *fixture.fake.completions.lock() = vec![Completion::Timeout];
     let one = ["success=no", "matches=1", "terminated=0", "errmsg=terminating SA failed"];
     assert_eq!(ask(key("ike-id", "1")).0, one);
-    *fixture.fake.closed.lock() = vec![false];
+    *fixture.fake.completions.lock() = vec![Completion::Timeout];
     let some = ["success=no", "matches=2", "terminated=1", "errmsg=not all matching SAs could be terminated"];
     assert_eq!(ask(key("ike", "gw")).0, some);
 }
@@ -456,7 +484,7 @@ fn rekey_is_handed_over() {
     assert_eq!(ask(Message::new().with("child", "net")), ["success=yes", "matches=1"]);
     let none = ["success=no", "matches=0", "errmsg=no matching SAs to rekey found"];
     assert_eq!(ask(Message::new().with("child-id", 1_u32)), none);
-    assert_eq!(fixture.fake.take_asked(), ["rekey [1]", "reauth [1]", "rekey [1]{9}"]);
+    assert_eq!(fixture.fake.take_asked(), ["rekey [1]", "reauth [1]", "rekey {9}"]);
 }
 
 #[test]
@@ -547,15 +575,13 @@ fn listings_of_sas_are_filtered() {
 #[test]
 fn policies_are_listed_on_demand() {
     let fixture = Fixture::new();
-    let policy = |kind, child: &str, reqid| InstalledPolicy {
-        kind,
-        connection: "gw".into(),
-        child: Arc::new(ChildConfig::new(child)),
-        reqid: Reqid::new(reqid),
-        local_ts: vec![TrafficSelector::parse("10.0.0.1").unwrap()],
-        remote_ts: Vec::new(),
+    let policy = |kind, child: &str| {
+        let connection = Arc::new(PeerConfig::new("gw", Arc::default()));
+        let local_ts = vec![TrafficSelector::parse("10.0.0.1").unwrap()];
+        Arc::new(Installed::for_test(kind, connection, Arc::new(ChildConfig::new(child)), local_ts))
     };
-    *fixture.fake.policies.lock() = vec![policy(PolicyKind::Trap, "net", 3), policy(PolicyKind::Pass, "lan", 0)];
+    let trap = PolicyKind::Trap(Reqid::new(3).unwrap());
+    *fixture.fake.policies.lock() = vec![policy(trap, "net"), policy(PolicyKind::Pass, "lan")];
     let list = |request: Message| fixture.listing("list-policies", "list-policy", &request);
     assert!(list(Message::new()).is_empty());
     let traps = list(Message::new().with("trap", false));
@@ -580,7 +606,7 @@ fn start_actions_follow_loads() {
         fixture.fake.take_asked()
     };
     let children = [("s", "start"), ("t", "trap"), ("both", "trap|start"), ("none", "none")];
-    let loaded = ["initiate gw/s no-wait", "install gw/t", "install gw/both", "initiate gw/both no-wait"];
+    let loaded = ["start gw/s", "install gw/t", "install gw/both", "start gw/both"];
     assert_eq!(load(&connection("gw", &children)), loaded);
     // nothing changes, nobody is disturbed
     let sa = |children| Arc::new(ike_snapshot("gw", 1, children));
@@ -588,14 +614,14 @@ fn start_actions_follow_loads() {
     assert!(load(&connection("gw", &children)).is_empty());
     // the started child goes, the other keeps the IKE_SA
     let fewer = [("t", "trap"), ("both", "trap|start"), ("none", "none")];
-    assert_eq!(load(&connection("gw", &fewer)), ["terminate [1]{5} no-wait"]);
+    assert_eq!(load(&connection("gw", &fewer)), ["terminate {5} unwatched"]);
     // a trap goes without touching SAs
     let fewer = [("both", "trap|start"), ("none", "none")];
     assert_eq!(load(&connection("gw", &fewer)), ["uninstall gw/t"]);
     // nobody else needs the IKE_SA
     *fixture.fake.ike_sas.lock() =
         vec![sa(vec![child_snapshot("both", 7)]), Arc::new(ike_snapshot("x", 9, Vec::new()))];
-    assert_eq!(unload("gw"), ["uninstall gw/both", "terminate [1] no-wait"]);
+    assert_eq!(unload("gw"), ["uninstall gw/both", "terminate [1] unwatched"]);
 }
 
 #[test]
@@ -607,8 +633,8 @@ fn reloading_closes_childless_ike_sas_unless_a_child_is_started() {
     };
     load(&connection("gw", &[("net", "none")]));
     *fixture.fake.ike_sas.lock() = vec![Arc::new(ike_snapshot("gw", 1, Vec::new()))];
-    assert_eq!(load(&connection("gw", &[("net", "none")])), ["terminate [1] no-wait"]);
-    assert_eq!(load(&connection("gw", &[("net", "start")])), ["initiate gw/net no-wait"]);
+    assert_eq!(load(&connection("gw", &[("net", "none")])), ["terminate [1] unwatched"]);
+    assert_eq!(load(&connection("gw", &[("net", "start")])), ["start gw/net"]);
     // one that is being created is waited for
     let mut creating = ike_snapshot("gw", 1, Vec::new());
     creating.tasks_active = vec![TaskType::ChildCreate];
@@ -653,7 +679,9 @@ fn sa_events_reach_their_subscribers() {
     }
     let ike = Arc::new(ike_snapshot("gw", 1, Vec::new()));
     let child = Arc::new(child_snapshot("net", 4));
-    let raise = |event: Event| fixture.events.raise(&event, Some(&ike), |_| None);
+    let spi = IkeSpi::new([1; 8]).unwrap();
+    let sa = IkeSa::initiator(id(1), spi, Arc::new(PeerConfig::new("gw", Arc::default())), monotonic());
+    let raise = |event: Event| fixture.events.event(&sa, &event);
     raise(Event::IkeUpDown { up: true, ike: Arc::clone(&ike) });
     raise(Event::IkeUpDown { up: false, ike: Arc::clone(&ike) });
     raise(Event::IkeRekey { old: Arc::clone(&ike), new: Arc::clone(&ike) });
@@ -662,7 +690,7 @@ fn sa_events_reach_their_subscribers() {
     raise(Event::ChildUpDown { up: true, ike: Arc::clone(&ike), child: Arc::clone(&child) });
     raise(Event::ChildRekey { ike: Arc::clone(&ike), old: Arc::clone(&child), new: child });
     raise(Event::Alert(ike::Alert::TsMismatch));
-    fixture.events.shutdown();
+    fixture.events.alert(&DaemonAlert::ShutdownSignal);
     let mut next = |name: &str| {
         let event = client.next_event(Some(Duration::from_secs(20))).unwrap().unwrap();
         assert_eq!(event.name, name);

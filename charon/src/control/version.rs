@@ -6,7 +6,7 @@ use vici::{Message, Request, Responder};
 use super::Control;
 
 pub(super) fn run(_control: &Control, _request: Request, responder: Responder) {
-    let mut message = Message::new().with("daemon", "charon").with("version", env!("CARGO_PKG_VERSION"));
+    let mut message = Message::new().with("daemon", "charon").with("version", strongswan::VERSION);
     match uname() {
         Ok(name) => {
             message.push("sysname", name.sysname().to_string_lossy());

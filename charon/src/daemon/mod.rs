@@ -34,7 +34,7 @@ use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
 use crate::net::{Delivery, NoSockets, Receiver, Sender, Sockets};
 use crate::settings;
 use crate::traps::Traps;
-use operations::{DaemonOperations, ViciListener};
+use operations::DaemonOperations;
 use pidfile::PidFile;
 pub use pidfile::PidFileError;
 
@@ -216,15 +216,16 @@ impl Daemon {
         };
         let operations = Arc::new(DaemonOperations {
             base: Arc::clone(base),
-            controller: Arc::clone(&controller),
+            controller,
             started: monotonic(),
             since: local_time(),
             plugins: PARTS.iter().chain([&data_plane.name]).map(ToString::to_string).collect(),
         });
         let control = Control::new(connections, credentials, operations, &base.loggers);
         let endpoint: Endpoint = settings::vici_socket(&settings).parse()?;
-        let (vici, events) = control.serve(&endpoint, ServerOptions::default())?;
-        bus.add(Arc::new(ViciListener { events, controller }));
+        let kernel = Arc::clone(manager.kernel());
+        let (vici, events) = control.serve(&endpoint, ServerOptions::default(), kernel)?;
+        bus.add(events);
         let receiver = Receiver::start(sender, settings::receiver(&settings), half_open, delivery)?;
         drop(settings);
         Ok(Self {
