@@ -29,7 +29,8 @@ fn get<'a, T: Decode<'a> + der::oid::AssociatedOid>(certificate: &'a Certificate
     Some(certificate.tbs_certificate.get::<T>().ok()??.1)
 }
 
-/// What it may be used for, each followed by a blank but the last possible one.
+/// What it may be used for, each followed by a blank but one. The list may be empty for a certificate that may
+/// authenticate an IKE peer (RFC 4945 §5.1.3.2); there is none for one that may not even do that.
 pub(super) fn flags(certificate: &Certificate, self_signed: bool) -> Option<String> {
     let purposes = get::<ExtendedKeyUsage>(certificate).map(|usage| usage.0).unwrap_or_default();
     let ca = get::<BasicConstraints>(certificate).is_some_and(|constraints| constraints.ca);
@@ -47,7 +48,9 @@ pub(super) fn flags(certificate: &Certificate, self_signed: bool) -> Option<Stri
     .into_iter()
     .filter_map(|(set, name)| set.then_some(name))
     .collect();
-    (!flags.is_empty()).then_some(flags)
+    let signing = KeyUsages::DigitalSignature | KeyUsages::NonRepudiation;
+    let may_sign = get::<KeyUsage>(certificate).is_none_or(|usage| !usage.0.is_disjoint(signing));
+    (may_sign || !flags.is_empty()).then_some(flags)
 }
 
 /// Where to fetch CRLs and to ask for the status.
