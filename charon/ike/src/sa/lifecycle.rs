@@ -268,7 +268,11 @@ impl IkeSa {
             self.alert(Alert::UniqueReplace);
         }
         match action {
-            DuplicateAction::Superseded => self.terminate(env, false),
+            DuplicateAction::Superseded => {
+                // its successor is there: nothing has to be restored when it is gone
+                self.conditions -= Conditions::REAUTHENTICATING;
+                self.terminate(env, false);
+            }
             DuplicateAction::Destroy => {
                 log!(IKE, 1, "destroying duplicate IKE_SA for peer '{peer}', received INITIAL_CONTACT");
                 self.destroy_with_event(env);

@@ -226,6 +226,7 @@ pub(super) struct Node {
     pub(super) peers: TestPeers,
     pub(super) settings: IkeSettings,
     pub(super) rng: TestRng,
+    pub(super) wall: UnixTime,
     pub(super) events: Vec<Event>,
     /// Hashes of IKE_SA_INIT requests seen, as a manager remembers them.
     known: HashMap<[u8; 20], UniqueId>,
@@ -243,6 +244,7 @@ impl Node {
             peers: TestPeers::default(),
             settings: IkeSettings::default(),
             rng: TestRng(seed),
+            wall: UnixTime(0),
             events: Vec::new(),
             known: HashMap::new(),
         }
@@ -254,7 +256,7 @@ impl Node {
         let mut sa = self.sas.remove(index);
         let mut env = Env {
             now,
-            wall: UnixTime(0),
+            wall: self.wall,
             rng: &mut self.rng,
             settings: &self.settings,
             config: &self.config,
@@ -266,37 +268,30 @@ impl Node {
         strongswan::log!(JOB, 1, "---- {} {}", if self.address == alice() { "alice" } else { "bob" }, sa.state());
         sa.handle(input, &mut env);
         let mut sent = Vec::new();
-        let mut resolve = false;
-        let mut alive = true;
-        let mut adopted = Vec::new();
-        while let Some(output) = sa.poll_output() {
-            match output {
-                Output::Send(transmit) => sent.push(transmit),
-                Output::Adopt(new) => adopted.push(*new),
-                Output::Event(event) => self.events.push(event),
-                Output::Resolve(_) => resolve = true,
-                Output::Duplicate { .. } | Output::Trap(_) => {}
-                Output::Destroy => alive = false,
-            }
-        }
-        if alive {
-            self.sas.insert(index.min(self.sas.len()), sa);
-        }
-        for mut new in adopted {
-            while let Some(output) = new.poll_output() {
+        let mut follow_up = Vec::new();
+        let mut drained = vec![(index, sa)];
+        while let Some((index, mut sa)) = drained.pop() {
+            let mut alive = true;
+            while let Some(output) = sa.poll_output() {
                 match output {
                     Output::Send(transmit) => sent.push(transmit),
+                    Output::Adopt(new) => drained.push((usize::MAX, *new)),
                     Output::Event(event) => self.events.push(event),
-                    Output::Resolve(_) => resolve = true,
-                    _ => {}
+                    Output::Resolve(_) => {
+                        let remote = if self.address == alice() { bob() } else { alice() };
+                        follow_up.push((sa.unique_id(), Input::Resolved(Some((self.address, remote)))));
+                    }
+                    Output::Duplicate { id, action } => follow_up.push((id, Input::Replaced(action))),
+                    Output::Trap(_) => {}
+                    Output::Destroy => alive = false,
                 }
             }
-            self.sas.push(new);
+            if alive {
+                self.sas.insert(index.min(self.sas.len()), sa);
+            }
         }
-        if resolve {
-            let remote = if self.address == alice() { bob() } else { alice() };
-            let hosts = Some((self.address, remote));
-            sent.extend(self.feed(id, Input::Resolved(hosts), now));
+        for (id, input) in follow_up {
+            sent.extend(self.feed(id, input, now));
         }
         sent
     }
@@ -353,6 +348,10 @@ pub(super) struct Pair {
     wire: VecDeque<Transmit>,
     /// Sees every datagram before it arrives; `false` loses it.
     pub(super) filter: Box<dyn FnMut(&Transmit) -> bool>,
+    /// A NAT in front of alice.
+    pub(super) translate: Option<fn(SocketAddr) -> SocketAddr>,
+    /// NAT keepalives seen.
+    pub(super) keepalives: usize,
     _trace: strongswan::log::__tracing::subscriber::DefaultGuard,
 }
 
@@ -398,6 +397,8 @@ impl Pair {
             now: MonoTime::from_duration(Duration::from_secs(1000)),
             wire: VecDeque::new(),
             filter: Box::new(|_| true),
+            translate: None,
+            keepalives: 0,
             _trace: super::trace::show(),
         };
         pair.alice.config.0.push(Arc::new(alice_config));
@@ -428,9 +429,19 @@ impl Pair {
 
     /// Delivers one datagram, if any is on its way.
     pub(super) fn step(&mut self) -> bool {
-        let Some(transmit) = self.wire.pop_front() else { return false };
+        let Some(mut transmit) = self.wire.pop_front() else { return false };
+        self.keepalives += usize::from(transmit.keepalive);
         if (self.filter)(&transmit) {
-            let node = if transmit.remote.ip() == self.alice.address.ip() { &mut self.alice } else { &mut self.bob };
+            let from_alice = transmit.local.ip() == alice().ip();
+            if let Some(translate) = self.translate {
+                if from_alice {
+                    transmit.local = translate(transmit.local);
+                } else {
+                    let port = transmit.remote.port().wrapping_sub(10_000);
+                    transmit.remote = SocketAddr::new(alice().ip(), port);
+                }
+            }
+            let node = if from_alice { &mut self.bob } else { &mut self.alice };
             let sent = node.dispatch(transmit, self.now);
             self.wire.extend(sent);
         }

@@ -100,6 +100,11 @@ impl Task for InitInitiator {
             return Err(Failure::Failed);
         }
         announced(sa, env, incoming);
+        let childless = sa.ike_config().map_or(Childless::Allow, |config| config.childless);
+        if childless == Childless::Force && !sa.extensions.contains(Extensions::CHILDLESS) {
+            log!(IKE, 1, "peer does not support childless IKE_SA initiation");
+            return Err(Failure::Failed);
+        }
         let (Some(payload), Some(ke), Some(nonce), Some(responder)) =
             (message.sa(), message.ke(), message.nonce(), message.header.responder_spi)
         else {
