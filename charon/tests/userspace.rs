@@ -450,6 +450,8 @@ fn nothing_is_left_behind() -> Result<()> {
     tunnel.policies(&left, false)?;
     assert!(!look()?.contains("10.2.0.0/16"), "the route went with the policy");
     tunnel.policies(&left, true)?;
+    left.plane.shut_down();
+    assert!(!look()?.contains("table 220") && !look()?.contains("lookup 220"), "even while somebody holds the plane");
     drop(left);
     assert_eq!(look()?, before);
     Ok(())

@@ -161,6 +161,7 @@ pub struct Daemon {
     manager: Arc<Manager>,
     traps: Arc<Traps>,
     vici: Mutex<Option<Server>>,
+    data_plane: DataPlane,
     _pidfile: PidFile,
 }
 
@@ -191,7 +192,7 @@ impl Daemon {
                 ike_settings: Arc::clone(&base.ike_settings),
                 config: Arc::<Connections>::clone(&connections),
                 credentials: Arc::clone(&credentials),
-                kernel: data_plane.kernel,
+                kernel: data_plane.kernel(),
                 bus: Arc::clone(&bus),
                 sender: sender.clone(),
                 processor: Arc::clone(&processor),
@@ -212,14 +213,14 @@ impl Daemon {
                 let manager = Arc::clone(&manager);
                 Box::new(move |message| Box::new(ProcessMessage { manager: Arc::clone(&manager), message }))
             },
-            esp: data_plane.esp,
+            esp: data_plane.esp_sink(),
         };
         let operations = Arc::new(DaemonOperations {
             base: Arc::clone(base),
             controller,
             started: monotonic(),
             since: local_time(),
-            plugins: PARTS.iter().chain([&data_plane.name]).map(ToString::to_string).collect(),
+            plugins: PARTS.iter().chain([&data_plane.name()]).map(ToString::to_string).collect(),
         });
         let control = Control::new(connections, credentials, operations, &base.loggers);
         let endpoint: Endpoint = settings::vici_socket(&settings).parse()?;
@@ -236,6 +237,7 @@ impl Daemon {
             manager,
             traps,
             vici: Mutex::new(Some(vici)),
+            data_plane,
             _pidfile: pidfile,
         })
     }
@@ -275,6 +277,7 @@ impl Daemon {
         self.traps.flush();
         self.receiver.stop();
         self.processor.shutdown();
+        self.data_plane.shut_down();
         if let Some(vici) = self.vici.lock().take() {
             vici.stop(GRACE);
         }

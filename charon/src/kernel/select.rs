@@ -11,15 +11,11 @@ use super::fake::FakeKernel;
 use super::userspace::{Userspace, UserspaceError, UserspaceSettings};
 use crate::net::EspSink;
 
-/// A running data plane.
-#[derive(Clone)]
+/// A running data plane. It is shut down when this is dropped, whoever else still holds a reference to its parts.
 pub struct DataPlane {
-    /// What IKE_SAs ask.
-    pub kernel: Arc<dyn Kernel>,
-    /// Takes the ESP in UDP that the IKE sockets receive; the fake wants none.
-    pub esp: Option<Arc<dyn EspSink>>,
-    /// Name of the plane, as in strongSwan's list of plugins.
-    pub name: &'static str,
+    kernel: Arc<dyn Kernel>,
+    userspace: Option<Arc<Userspace>>,
+    name: &'static str,
 }
 
 /// Why there is no data plane.
@@ -42,13 +38,41 @@ impl DataPlane {
     pub fn start(settings: &Settings, sockets: Vec<UdpSocket>, events: EventSink) -> Result<Self, DataPlaneError> {
         let on = |key: &str, default| settings.get_bool(&format!("charon.plugins.{key}"), default);
         if on("load-tester.enable", false) && on("load-tester.fake_kernel", false) {
-            return Ok(Self { kernel: Arc::new(FakeKernel::announced()), esp: None, name: "load-tester" });
+            return Ok(Self { kernel: Arc::new(FakeKernel::announced()), userspace: None, name: "load-tester" });
         }
         if !on("kernel-libipsec.load", true) {
             return Err(DataPlaneError::None);
         }
         let plane = Arc::new(Userspace::start(UserspaceSettings::from_settings(settings), sockets, events)?);
-        Ok(Self { kernel: plane.clone(), esp: Some(plane), name: "kernel-libipsec" })
+        Ok(Self { kernel: plane.clone(), userspace: Some(plane), name: "kernel-libipsec" })
+    }
+
+    /// What IKE_SAs ask.
+    pub fn kernel(&self) -> Arc<dyn Kernel> {
+        Arc::clone(&self.kernel)
+    }
+
+    /// Takes the ESP in UDP that the IKE sockets receive; the fake wants none.
+    pub fn esp_sink(&self) -> Option<Arc<dyn EspSink>> {
+        Some(self.userspace.clone()?)
+    }
+
+    /// Name of the plane, as in strongSwan's list of plugins.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Ends its threads and takes back what it changed on the system.
+    pub fn shut_down(&self) {
+        if let Some(plane) = &self.userspace {
+            plane.shut_down();
+        }
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.shut_down();
     }
 }
 
@@ -63,8 +87,8 @@ mod tests {
     #[test]
     fn the_fake_takes_both_settings() {
         let plane = start("charon { plugins { load-tester { enable = yes\n fake_kernel = yes\n } } }").unwrap();
-        assert_eq!(plane.name, "load-tester");
-        assert!(plane.esp.is_none());
+        assert_eq!(plane.name(), "load-tester");
+        assert!(plane.esp_sink().is_none());
         let one = "charon { plugins { kernel-libipsec { load = no\n }\n load-tester { fake_kernel = yes\n } } }";
         assert!(matches!(start(one), Err(DataPlaneError::None)));
     }

@@ -65,7 +65,7 @@ pub enum UserspaceError {
     Start(#[source] io::Error),
 }
 
-/// The data plane of a daemon. Dropping it removes device, routes and rules.
+/// The data plane of a daemon. Dropping it shuts it down and removes the device.
 pub struct Userspace {
     /// Dropped before the device, which they lead to.
     routes: Option<Routes>,
@@ -134,6 +134,20 @@ impl Userspace {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared))?;
         self.threads.lock().push(thread);
         Ok(())
+    }
+
+    /// Ends the threads and removes routes and rules. The device goes when the last reference does.
+    pub fn shut_down(&self) {
+        drop(self.stop.lock().take());
+        self.shared.timer.stop();
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if thread.join().is_err() {
+                log!(KNL, 1, "a thread of the data plane has panicked");
+            }
+        }
+        if let Some(routes) = &self.routes {
+            routes.clear();
+        }
     }
 
     /// Name of the TUN device.
@@ -329,12 +343,6 @@ impl Shared {
 
 impl Drop for Userspace {
     fn drop(&mut self) {
-        drop(self.stop.lock().take());
-        self.shared.timer.stop();
-        for thread in std::mem::take(&mut *self.threads.lock()) {
-            if thread.join().is_err() {
-                log!(KNL, 1, "a thread of the data plane has panicked");
-            }
-        }
+        self.shut_down();
     }
 }

@@ -52,13 +52,14 @@ pub(super) enum RouteError {
 pub(super) struct Routes {
     network: Network,
     routing: Routing,
-    rules: Vec<Rule>,
     /// Held during calls to the kernel, so that what is recorded is what is installed.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The rules that lead to our table.
+    rules: Vec<Rule>,
     /// Networks behind the tunnel: used by policies.
     networks: HashMap<Prefix, Entry>,
     /// Peers, with a route past the tunnel where a network covers them: used by SAs.
@@ -94,7 +95,7 @@ impl Routes {
                 }
             }
         }
-        Self { network, routing, rules, state: Mutex::new(State::default()) }
+        Self { network, routing, state: Mutex::new(State { rules, ..State::default() }) }
     }
 
     /// Leads packets from `local` to `remote` into the tunnel, whose other end is `peer`.
@@ -194,6 +195,18 @@ impl Routes {
             except_mark: None,
             only: Some(only),
         })
+    }
+
+    /// Removes all routes and rules.
+    pub(super) fn clear(&self) {
+        let state = std::mem::take(&mut *self.state.lock());
+        for entry in state.networks.values().chain(state.peers.values()) {
+            entry.routes.iter().for_each(|route| self.delete(route));
+        }
+        for (local, remote) in state.bypasses.keys() {
+            self.delete_rules(self.bypass(local, remote).as_ref());
+        }
+        self.delete_rules(&state.rules);
     }
 
     fn delete_rules<'a>(&self, rules: impl IntoIterator<Item = &'a Rule>) {
@@ -311,14 +324,7 @@ impl Routes {
 
 impl Drop for Routes {
     fn drop(&mut self) {
-        let state = std::mem::take(&mut *self.state.lock());
-        for entry in state.networks.values().chain(state.peers.values()) {
-            entry.routes.iter().for_each(|route| self.delete(route));
-        }
-        for (local, remote) in state.bypasses.keys() {
-            self.delete_rules(self.bypass(local, remote).as_ref());
-        }
-        self.delete_rules(&self.rules);
+        self.clear();
     }
 }
 
