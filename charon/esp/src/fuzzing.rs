@@ -12,7 +12,7 @@ use crate::ids::{Reqid, Spi};
 use crate::inbound::{Arrival, Inbound, InboundParams};
 use crate::lifetime::Lifetime;
 use crate::outbound::Path;
-use crate::packet::{Datagram, ESP_HEADER_LEN};
+use crate::packet::ESP_HEADER_LEN;
 use crate::plane::Plane;
 use crate::selector::Selectors;
 
@@ -53,7 +53,6 @@ pub fn datagram(input: &[u8]) {
     let (Some(plane), Some((choice, rest))) = (PLANE.as_ref(), input.split_first()) else { return };
     let mut packet = if choice & 1 == 0 { OPEN } else { AEAD }.to_be_bytes().to_vec();
     packet.extend_from_slice(rest);
-    let _ = Datagram::classify(rest);
     let remote = std::net::SocketAddr::from(([192, 0, 2, 2], 4500));
     let arrival = Arrival { remote, traffic_class: Some(*choice) };
     if let Ok(delivery) = plane.decap(&mut packet, &arrival, MonoTime::ZERO)

@@ -1,4 +1,4 @@
-//! The ESP packet on the wire (RFC 4303 §2) and its UDP encapsulation (RFC 3948 §2).
+//! The ESP packet on the wire (RFC 4303 §2).
 //!
 //! ```text
 //!  0                   1                   2                   3
@@ -70,31 +70,6 @@ impl<'a> EspPacket<'a> {
     }
 }
 
-/// What a datagram on the port shared by IKE and ESP is (RFC 3948 §2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Datagram {
-    /// Four zero bytes and then an IKE message.
-    Ike,
-    /// A single byte 0xff that keeps a NAT mapping alive.
-    KeepAlive,
-    /// An ESP packet.
-    Esp,
-    /// Too short for anything.
-    Invalid,
-}
-
-impl Datagram {
-    /// Tells by the first bytes.
-    pub fn classify(datagram: &[u8]) -> Self {
-        match *datagram {
-            [0xff] => Self::KeepAlive,
-            [0, 0, 0, 0, ..] => Self::Ike,
-            [_, _, _, _, _, _, _, _, ..] => Self::Esp,
-            _ => Self::Invalid,
-        }
-    }
-}
-
 /// Up to N bytes without allocation.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Short<const N: usize> {
@@ -139,15 +114,6 @@ mod tests {
         assert_eq!((view.spi(), view.sequence()), (Spi::new(0xfb51_28a6), 2));
         assert_eq!(EspPacket::new(&packet[..7]), None);
         assert_eq!(EspPacket::new(&[0, 0, 0, 255, 0, 0, 0, 1]).unwrap().spi(), None);
-    }
-
-    #[test]
-    fn datagrams_are_told_apart() {
-        assert_eq!(Datagram::classify(&[0xff]), Datagram::KeepAlive);
-        assert_eq!(Datagram::classify(&[0, 0, 0, 0, 1, 2]), Datagram::Ike);
-        assert_eq!(Datagram::classify(&[0xc0, 0, 0, 1, 0, 0, 0, 1]), Datagram::Esp);
-        assert_eq!(Datagram::classify(&[0xc0, 0, 0, 1, 0]), Datagram::Invalid);
-        assert_eq!(Datagram::classify(&[]), Datagram::Invalid);
     }
 
     #[test]

@@ -172,12 +172,15 @@ pub(super) fn policy(
     }
 }
 
-/// The SA of an event, as IKE names it: SPI, and where its packets go.
+/// The SA of an event, as IKE names it: SPI, and where its packets go by now.
 pub(super) fn expired(plane: &Plane, key: esp::ids::SaKey) -> Option<(ike::ids::Spi, IpAddr)> {
     match key {
         esp::ids::SaKey::Inbound(spi) => {
             Some((ike::ids::Spi::new(spi.get())?, plane.sad.inbound(spi)?.path().local.ip()))
         }
-        esp::ids::SaKey::Outbound(spi, destination) => Some((ike::ids::Spi::new(spi.get())?, destination)),
+        esp::ids::SaKey::Outbound(spi, installed) => {
+            let moved = plane.sad.outbound(key).map(|sa| sa.path().remote.ip());
+            Some((ike::ids::Spi::new(spi.get())?, moved.unwrap_or(installed)))
+        }
     }
 }
