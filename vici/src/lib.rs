@@ -32,6 +32,8 @@
 mod client;
 mod endpoint;
 mod frame;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 pub mod message;
 pub mod number;
 mod packet;

@@ -11,6 +11,8 @@ mod child;
 mod connection;
 mod connections;
 mod error;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod matching;
 mod names;
 mod options;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ike::config::PeerConfig;
 use strongswan::credentials::{CertificateFlags, Store};
 use strongswan::identity::{IdType, Identity};
+use strongswan::log;
 use vici::{Message, Request, Responder};
 
 use super::{Answer, Control, answer, start_action};
@@ -22,7 +23,10 @@ fn load(control: &Control, request: &Request) -> Answer {
     }
     let options = control.operations.auth_options();
     for (name, section) in request.message.sections() {
-        let mut connection = config::load(name, section, options).map_err(|error| error.to_string())?;
+        let mut connection = config::load(name, section, options).map_err(|error| {
+            log!(CFG, 1, "loading connection '{name}' failed: {error}");
+            error.to_string()
+        })?;
         share_credentials(&mut connection, &control.credentials);
         let loading = control.loading.lock();
         let change = control.connections.load(connection);

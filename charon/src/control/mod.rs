@@ -158,7 +158,7 @@ impl Handler for Control {
         match COMMANDS.iter().find(|(name, _)| *name == request.command) {
             Some((_, command)) => command(self, request, responder),
             None => {
-                line!(CFG, 1, "vici command '{}' is not supported", request.command);
+                line!(CFG, 2, "vici command '{}' is not supported", request.command);
                 responder.unknown();
             }
         }
