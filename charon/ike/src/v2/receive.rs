@@ -26,6 +26,10 @@ impl IkeSa {
         if !self.is_for_us(&header) || !self.accepts_id(env, &header, local, remote, &data) {
             return;
         }
+        if header.exchange == ExchangeType::IkeSaInit && !self.expects_init(&header) {
+            log!(IKE, 1, "ignoring {} in IKE_SA state {}", header.exchange, self.state());
+            return;
+        }
         // decryption works in place, so that this is the last chance
         let hash = if header.is_request() { sha1(&[&data]) } else { [0; 20] };
         let mut incoming = Incoming { message: Message::new(header), datagram: data, local, remote };
@@ -57,6 +61,15 @@ impl IkeSa {
             (Role::Initiator, None) => true,
             (Role::Initiator, known) => header.responder_spi == known,
         }
+    }
+
+    /// IKE_SA_INIT is due. Its messages are not protected, so at any other time one must not even be looked into: what is
+    /// wrong with it would be answered, and use up a message ID of the peer's.
+    fn expects_init(&self, header: &Header) -> bool {
+        if header.is_request() {
+            return self.state() == IkeSaState::Created;
+        }
+        self.exchanges.request.as_ref().is_some_and(|request| request.exchange == ExchangeType::IkeSaInit)
     }
 
     /// The message ID is that of the exchange that is due. A repeated request is answered once more.
