@@ -2,7 +2,7 @@
 
 use strongswan::log;
 
-use super::child_delete::ChildDeleteInitiator;
+use super::child_delete::{ChildDeleteInitiator, DeletedSpis};
 use super::child_negotiation::{Answer, Offer, OfferError};
 use crate::config::Childless;
 use crate::env::Env;
@@ -10,7 +10,7 @@ use crate::input::InitiateChild;
 use crate::output::Alert;
 use crate::sa::{ChildSaState, Extensions, IkeSa, IkeSaState, retry_delay};
 use crate::task::TaskType;
-use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
+use crate::v2::task::{Collision, Failure, Incoming, Outgoing, Progress, Step, Task, Verdict};
 use crate::wire::{ExchangeType, Notify, NotifyType};
 
 /// A CHILD_SA's setup failed and `charon.close_ike_on_child_failure` wants the IKE_SA closed: the response goes out first.
@@ -23,13 +23,15 @@ pub(crate) struct ChildCreateInitiator {
     offer: Offer,
     /// It was offered in IKE_AUTH.
     in_auth: bool,
+    /// SPIs the peer deleted that we did not know; one may be that of the CHILD_SA the answer on its way created.
+    deleted_spis: DeletedSpis,
 }
 
 impl ChildCreateInitiator {
     pub(crate) fn new(request: InitiateChild) -> Self {
         let mut offer = Offer::new(std::sync::Arc::clone(&request.config));
         offer.packet = request.packet;
-        Self { request, offer, in_auth: false }
+        Self { request, offer, in_auth: false, deleted_spis: DeletedSpis::default() }
     }
 
     /// The peer would do without a CHILD_SA in IKE_AUTH, and so would we.
@@ -126,6 +128,12 @@ impl Task for ChildCreateInitiator {
         match self.offer.process(sa, env, message, self.in_auth) {
             Ok(id) => {
                 sa.log_established(id, "");
+                if sa.child(id).is_some_and(|child| self.deleted_spis.contains(child.spi_out)) {
+                    log!(IKE, 1, "peer meanwhile sent a delete for it");
+                    sa.destroy_child(env, id);
+                    sa.report_child_failed(&self.request.config);
+                    return Ok(Progress::Done);
+                }
                 sa.arm_inactivity(env, id);
                 sa.report_child(id, true);
             }
@@ -151,6 +159,16 @@ impl Task for ChildCreateInitiator {
             Err(OfferError::Local) => self.failed(sa, env),
         }
         Ok(Progress::Done)
+    }
+
+    fn collide(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>, collision: Collision) -> Verdict {
+        match collision {
+            Collision::ChildDeleted { child: None, spi } => {
+                self.deleted_spis.add(spi);
+                Verdict::Taken
+            }
+            other => Verdict::Unrelated(other),
+        }
     }
 
     fn initiation(&self) -> Option<InitiateChild> {

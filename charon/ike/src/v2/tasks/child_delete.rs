@@ -31,6 +31,11 @@ impl ChildDeleteInitiator {
         Self { child: Some(child), protocol: Protocol::Esp, spi: None, expired, rekeyed: false }
     }
 
+    /// Deletes what our rekeying replaced, or what it created in vain.
+    pub(super) fn rekeyed(child: UniqueId) -> Self {
+        Self { rekeyed: true, ..Self::new(child, false) }
+    }
+
     /// Takes back what the peer installed although we cannot use it.
     pub(super) fn unusable(child: &ChildSa) -> Option<Self> {
         let spi = Some(child.spi_in?);
@@ -61,14 +66,14 @@ impl Task for ChildDeleteInitiator {
                     message.cancelled = true;
                     return Ok(Progress::Done);
                 }
-                ChildSaState::Rekeyed => self.rekeyed = true,
+                // the peer has replaced it meanwhile, and deletes it when it knows that it did
+                ChildSaState::Rekeyed if !self.rekeyed => {
+                    message.cancelled = true;
+                    return Ok(Progress::Done);
+                }
                 _ => {}
             }
-            if self.rekeyed {
-                sa.log_closing(env, id, false)
-            } else {
-                sa.log_closing(env, id, self.expired)
-            }
+            sa.log_closing(env, id, self.expired);
             sa.set_child_state(id, ChildSaState::Deleting);
         }
         let Some(spi) = self.spi else {
@@ -179,6 +184,26 @@ impl Task for ChildDeleteResponder {
             }
         }
         Ok(Progress::Done)
+    }
+}
+
+/// SPIs the peer deleted that we did not know, while a request of ours is in the air: the answer on its way may have
+/// created what they belong to.
+#[derive(Debug, Default)]
+pub(super) struct DeletedSpis(Vec<Spi>);
+
+/// SPIs that are remembered; a peer has no business deleting more while one request is unanswered.
+const MAX_DELETED_SPIS: usize = 8;
+
+impl DeletedSpis {
+    pub(super) fn add(&mut self, spi: Spi) {
+        if self.0.len() < MAX_DELETED_SPIS {
+            self.0.push(spi);
+        }
+    }
+
+    pub(super) fn contains(&self, spi: Option<Spi>) -> bool {
+        spi.is_some_and(|spi| self.0.contains(&spi))
     }
 }
 

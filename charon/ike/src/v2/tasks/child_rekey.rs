@@ -13,7 +13,7 @@ use strongswan::crypto::Protocol;
 use strongswan::log;
 
 use super::child_create::ChildCreateInitiator;
-use super::child_delete::ChildDeleteInitiator;
+use super::child_delete::{ChildDeleteInitiator, DeletedSpis};
 use super::child_negotiation::{Answer, Inherited, Offer, OfferError};
 use crate::env::Env;
 use crate::ids::{Spi, UniqueId};
@@ -43,28 +43,24 @@ pub(crate) struct ChildRekeyInitiator {
     /// The peer has deleted the CHILD_SA that we are rekeying.
     old_deleted: bool,
     /// SPIs the peer deleted that we did not know; one may be that of our replacement.
-    deleted_spis: Vec<Spi>,
+    deleted_spis: DeletedSpis,
 }
-
-/// Unknown SPIs that are remembered; a peer has no business deleting more while one request is unanswered.
-const MAX_DELETED_SPIS: usize = 8;
 
 impl ChildRekeyInitiator {
     pub(crate) fn new(old: UniqueId) -> Self {
-        Self { old, offer: None, rival: None, old_deleted: false, deleted_spis: Vec::new() }
+        Self { old, offer: None, rival: None, old_deleted: false, deleted_spis: DeletedSpis::default() }
     }
 
     /// The exchange was successful: decide whether it counts.
     fn created(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, new: UniqueId, nonce: Option<Nonce>) {
         sa.log_established(new, "inbound ");
-        let spi = sa.child(new).and_then(|child| child.spi_out);
-        if spi.is_some_and(|spi| self.deleted_spis.contains(&spi)) {
+        if self.deleted_spis.contains(sa.child(new).and_then(|child| child.spi_out)) {
             if let Some(child) = sa.child(new) {
                 log!(IKE, 1, "peer meanwhile sent a delete for CHILD_SA {child}, abort rekeying");
             }
             sa.destroy_child(env, new);
             match self.rival.as_ref().filter(|rival| !rival.deleted) {
-                Some(rival) => self.lose_to(sa, env, rival.new),
+                Some(_) => self.lose(sa, env),
                 None => self.remove_old(sa, env),
             }
             return;
@@ -76,8 +72,8 @@ impl ChildRekeyInitiator {
                 log!(IKE, 1, "CHILD_SA rekey collision lost, deleting redundant child {child}");
             }
             sa.make_redundant(env, new);
-            sa.queue(env, Box::new(ChildDeleteInitiator::new(new, false)));
-            self.lose_to(sa, env, rival.new);
+            sa.queue(env, Box::new(ChildDeleteInitiator::rekeyed(new)));
+            self.lose(sa, env);
         } else {
             if let Some(child) = sa.child(self.old) {
                 log!(IKE, 1, "CHILD_SA rekey collision won, deleting old child {child}");
@@ -100,13 +96,13 @@ impl ChildRekeyInitiator {
             sa.set_child_state(self.old, ChildSaState::Deleting);
             sa.retire_child(env, self.old);
         } else {
-            sa.queue(env, Box::new(ChildDeleteInitiator::new(self.old, false)));
+            sa.queue(env, Box::new(ChildDeleteInitiator::rekeyed(self.old)));
         }
     }
 
-    /// The peer's is the replacement: it deletes the old one, if it has not done so.
-    fn lose_to(&self, sa: &mut IkeSa, env: &mut Env<'_>, new: UniqueId) {
-        sa.link_rekeyed(self.old, new);
+    /// The peer's is the replacement: it deletes the old one, if it has not done so. The two were linked when the
+    /// collision was detected; meanwhile the replacement may have been rekeyed itself.
+    fn lose(&self, sa: &mut IkeSa, env: &mut Env<'_>) {
         if sa.child(self.old).is_some_and(|child| child.state() == ChildSaState::Rekeying) {
             sa.set_child_state(self.old, ChildSaState::Rekeyed);
         }
@@ -136,9 +132,9 @@ impl ChildRekeyInitiator {
             sa.reauthenticate(env);
             return;
         }
-        if let Some(rival) = self.rival.take_if(|rival| !rival.deleted) {
+        if self.rival.take_if(|rival| !rival.deleted).is_some() {
             log!(IKE, 1, "abort active rekeying for CHILD_SA {old} because the peer rekeyed it");
-            return self.lose_to(sa, env, rival.new);
+            return self.lose(sa, env);
         }
         if self.old_deleted {
             let when = if kind == NotifyType::ChildSaNotFound {
@@ -176,7 +172,7 @@ impl ChildRekeyInitiator {
             sa.queue(env, Box::new(delete));
         }
         match self.rival.take_if(|rival| !rival.deleted) {
-            Some(rival) if lower.is_none_or(|own| own < rival.nonce) => self.lose_to(sa, env, rival.new),
+            Some(rival) if lower.is_none_or(|own| own < rival.nonce) => self.lose(sa, env),
             rival => {
                 if let Some(rival) = rival {
                     sa.make_redundant(env, rival.new);
@@ -212,6 +208,13 @@ impl Task for ChildRekeyInitiator {
             message.cancelled = true;
             return Ok(Progress::Done);
         };
+        if !retrying && sa.is_unconfirmed(self.old) {
+            let delay = retry_delay(env);
+            log!(IKE, 1, "peer has not confirmed CHILD_SA {old}, rekeying it in {} seconds", delay.as_secs());
+            sa.queue_at(env.now + delay, Box::new(Self::new(self.old)));
+            message.cancelled = true;
+            return Ok(Progress::Done);
+        }
         message.push(Notify::about_child(NotifyType::RekeySa, old.protocol, spi));
         let mut offer = self.offer.take().unwrap_or_else(|| {
             let mut offer = Offer::new(Arc::clone(&old.config));
@@ -273,8 +276,9 @@ impl Task for ChildRekeyInitiator {
                 }
                 Verdict::Taken
             }
+            // a peer that has deleted the old one has won: what it does with its replacement later is another matter
             Collision::ChildDeleted { child: Some(child), .. }
-                if self.rival.as_ref().is_some_and(|rival| rival.new == child) =>
+                if !self.old_deleted && self.rival.as_ref().is_some_and(|rival| rival.new == child) =>
             {
                 if let Some(rival) = &mut self.rival {
                     rival.deleted = true;
@@ -285,9 +289,7 @@ impl Task for ChildRekeyInitiator {
                 Verdict::Taken
             }
             Collision::ChildDeleted { child: None, spi } => {
-                if self.deleted_spis.len() < MAX_DELETED_SPIS {
-                    self.deleted_spis.push(spi);
-                }
+                self.deleted_spis.add(spi);
                 Verdict::Taken
             }
             other => Verdict::Unrelated(other),
@@ -344,6 +346,12 @@ impl Task for ChildRekeyResponder {
         let found = self.spi.and_then(|spi| sa.child_by_outbound(self.protocol, spi));
         let found = found.filter(|child| !matches!(child.state(), ChildSaState::Deleted | ChildSaState::Rekeyed));
         let Some(old) = found else {
+            // the response to our request may have been lost, and with it what created the CHILD_SA: ask again later
+            if [TaskType::ChildCreate, TaskType::ChildRekey].into_iter().any(|kind| sa.exchanges.is_active(kind)) {
+                log!(IKE, 1, "unable to rekey unknown CHILD_SA while creating one");
+                message.notify(NotifyType::TemporaryFailure);
+                return Ok(Progress::Done);
+            }
             let kind = NotifyType::ChildSaNotFound;
             log!(
                 IKE,
@@ -393,6 +401,13 @@ impl IkeSa {
         if let Some(child) = self.child_mut(new) {
             child.rekey_partner = Some(old);
         }
+    }
+
+    /// Whether a CHILD_SA replaces one that the peer has not deleted yet. Until it does, it may not have received our
+    /// response, and does not know the new one.
+    fn is_unconfirmed(&self, id: UniqueId) -> bool {
+        let partner = self.child(id).and_then(|child| self.child(child.rekey_partner?));
+        partner.is_some_and(|old| matches!(old.state(), ChildSaState::Rekeying | ChildSaState::Rekeyed))
     }
 
     /// Moves outbound traffic from a rekeyed CHILD_SA to its replacement. Doing so again changes nothing.
