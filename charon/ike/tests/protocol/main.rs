@@ -1,0 +1,19 @@
+//! Protocol tests: IkeSa's talking to each other through a simulated network under a virtual clock.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::or_fun_call,
+    reason = "a test crate"
+)]
+#![allow(unreachable_pub, reason = "modules of a test crate")]
+
+mod child;
+mod delete;
+mod handshake;
+mod malformed;
+mod rekey;
+mod sim;
+mod soak;

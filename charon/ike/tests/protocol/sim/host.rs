@@ -1,0 +1,296 @@
+//! A host: IKE_SAs in a list, and as much of a daemon around them as they need.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use ike::config::{ChildConfig, PeerConfig};
+use ike::ids::UniqueId;
+use ike::kernel::Features;
+use ike::wire::{ExchangeType, Header, Message, Notify, NotifyType, Received};
+use ike::{
+    Duplicate, DuplicateAction, Env, Event, IkeSa, IkeSaSnapshot, IkeSettings, InitiateChild, Input, Output, Peers,
+    Role,
+};
+use strongswan::clock::{MonoTime, UnixTime};
+use strongswan::credentials::Store;
+use strongswan::identity::Identity;
+
+use super::config::Connections;
+use super::ids::Ids;
+use super::kernel::FakeKernel;
+use super::net::Datagram;
+use super::rng::SimRng;
+use super::trace::Trace;
+use ike::UniqueIds;
+
+/// One end of the simulation.
+pub struct Host {
+    pub name: &'static str,
+    pub address: IpAddr,
+    pub settings: IkeSettings,
+    pub connections: Connections,
+    pub credentials: Store,
+    pub kernel: FakeKernel,
+    pub ids: Ids,
+    pub sas: Vec<IkeSa>,
+    /// What observers were told.
+    pub events: Vec<Event>,
+    /// Traps that were asked for.
+    pub traps: Vec<Arc<ChildConfig>>,
+    /// Answer initial requests without a cookie by asking for one.
+    pub demand_cookies: bool,
+    rng: SimRng,
+    trace: Trace,
+    outbox: Vec<Datagram>,
+}
+
+/// The civil time at which simulations start: 2025-06-01.
+const EPOCH: i64 = 1_748_736_000;
+
+/// The cookie hosts demand; a real one is tied to the request.
+const COOKIE: &[u8] = b"chocolate";
+
+impl Host {
+    pub fn new(name: &'static str, address: &str, first_spi: u32, mut rng: SimRng, trace: Trace) -> Self {
+        Self {
+            name,
+            address: address.parse().unwrap(),
+            settings: IkeSettings::default(),
+            connections: Connections::default(),
+            credentials: Store::default(),
+            kernel: FakeKernel::new(first_spi, Features::empty()),
+            ids: Ids::default(),
+            sas: Vec::new(),
+            events: Vec::new(),
+            traps: Vec::new(),
+            demand_cookies: false,
+            rng: rng.fork(),
+            trace,
+            outbox: Vec::new(),
+        }
+    }
+
+    /// Where it listens.
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.settings.port)
+    }
+
+    /// The earliest deadline of its IKE_SAs.
+    pub fn next_timeout(&self) -> Option<MonoTime> {
+        self.sas.iter().filter_map(IkeSa::next_timeout).min()
+    }
+
+    /// Datagrams to send.
+    pub fn take_outbox(&mut self) -> Vec<Datagram> {
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// State of all IKE_SAs.
+    pub fn snapshots(&self) -> Vec<IkeSaSnapshot> {
+        self.sas.iter().map(IkeSa::snapshot).collect()
+    }
+
+    /// Initiates a child of a connection, reusing an IKE_SA as a controller would.
+    pub fn initiate(&mut self, now: MonoTime, peer: &Arc<PeerConfig>, child: Option<Arc<ChildConfig>>) -> UniqueId {
+        let usable = |sa: &IkeSa| sa.is_reusable() && sa.config().is_some_and(|config| Arc::ptr_eq(config, peer));
+        let id = if let Some(sa) = self.sas.iter().find(|sa| usable(sa)) {
+            sa.unique_id()
+        } else {
+            let id = self.ids.ike_sa_id();
+            let spi = self.ids.ike_spi(&mut self.rng, None);
+            self.sas.push(IkeSa::initiator(id, spi, Arc::clone(peer), now));
+            id
+        };
+        self.input(now, id, Input::Initiate(child.map(InitiateChild::new)));
+        id
+    }
+
+    /// Runs all deadlines that have passed.
+    pub fn timeouts(&mut self, now: MonoTime) {
+        let due = |sa: &&IkeSa| sa.next_timeout().is_some_and(|at| at <= now);
+        let ids: Vec<_> = self.sas.iter().filter(due).map(IkeSa::unique_id).collect();
+        for id in ids {
+            self.input(now, id, Input::Timeout);
+        }
+    }
+
+    /// Hands a datagram to the IKE_SA it is for, or makes one.
+    pub fn receive(&mut self, now: MonoTime, datagram: Datagram) {
+        let Datagram { from, to, data } = datagram;
+        let Ok((header, _)) = Header::parse(&data) else {
+            self.trace.line("not an IKE message");
+            return;
+        };
+        let id = match header.receiver_spi() {
+            Some(spi) => self.sas.iter().find(|sa| sa.id().local() == Some(spi)).map(IkeSa::unique_id),
+            None if header.is_request() && header.exchange == ExchangeType::IkeSaInit => {
+                match self.half_open(&header, from) {
+                    Some(id) => Some(id),
+                    None if self.demand_cookies && !has_cookie(&data) => {
+                        self.answer_with_cookie(&header, to, from);
+                        return;
+                    }
+                    None => Some(self.respond(now, &header)),
+                }
+            }
+            None => None,
+        };
+        match id {
+            Some(id) => self.input(now, id, Input::Datagram { local: to, remote: from, data }),
+            None => self.trace.line("no IKE_SA for it"),
+        }
+    }
+
+    /// The responder's IKE_SA for an initial request that was seen before.
+    fn half_open(&self, header: &Header, from: SocketAddr) -> Option<UniqueId> {
+        let same = |sa: &&IkeSa| {
+            let id = sa.id();
+            id.role == Role::Responder && id.initiator == header.initiator_spi && sa.remote() == from
+        };
+        self.sas.iter().find(same).map(IkeSa::unique_id)
+    }
+
+    fn respond(&mut self, now: MonoTime, header: &Header) -> UniqueId {
+        let id = self.ids.ike_sa_id();
+        let spi = self.ids.ike_spi(&mut self.rng, None);
+        self.sas.push(IkeSa::responder(id, header.initiator_spi, spi, now));
+        id
+    }
+
+    fn answer_with_cookie(&mut self, header: &Header, local: SocketAddr, remote: SocketAddr) {
+        let mut message = Message::new(header.reply());
+        message.push(Notify::with_data(NotifyType::Cookie, COOKIE));
+        let data = message.encode_plain().unwrap();
+        self.outbox.push(Datagram { from: local, to: remote, data });
+    }
+
+    /// Gives an input to an IKE_SA and carries its outputs out.
+    pub fn input(&mut self, now: MonoTime, id: UniqueId, input: Input) {
+        let Some(at) = self.sas.iter().position(|sa| sa.unique_id() == id) else { return };
+        let mut sa = self.sas.remove(at);
+        self.trace.line(format_args!("{}[{}] <- {}", sa.name(), sa.unique_id(), describe(&input)));
+        let peers = Others(self.sas.iter().filter_map(Other::of).collect());
+        let seconds = i64::try_from(now.since_origin().as_secs()).unwrap();
+        let mut env = Env {
+            now,
+            wall: UnixTime(EPOCH + seconds),
+            rng: &mut self.rng,
+            settings: &self.settings,
+            config: &self.connections,
+            credentials: &self.credentials,
+            kernel: &self.kernel,
+            ids: &self.ids,
+            peers: &peers,
+        };
+        sa.handle(input, &mut env);
+        // Back in the list before its outputs are worked off: they may be about others, which may be about it.
+        self.sas.insert(at.min(self.sas.len()), sa);
+        self.drain(now, id);
+    }
+
+    fn drain(&mut self, now: MonoTime, id: UniqueId) {
+        while let Some(at) = self.sas.iter().position(|sa| sa.unique_id() == id) {
+            let Some(output) = self.sas[at].poll_output() else { return };
+            match output {
+                Output::Send(transmit) => {
+                    if transmit.keepalive {
+                        self.trace.line("keepalive");
+                    } else {
+                        let datagram = Datagram { from: transmit.local, to: transmit.remote, data: transmit.data };
+                        self.outbox.push(datagram);
+                    }
+                }
+                Output::Adopt(new) => {
+                    let new_id = new.unique_id();
+                    self.trace.line(format_args!("adopts {}[{new_id}]", new.name()));
+                    self.sas.push(*new);
+                    self.drain(now, new_id);
+                }
+                Output::Event(event) => {
+                    self.trace.line(format_args!("event {}", describe_event(&event)));
+                    self.events.push(event);
+                }
+                Output::Resolve(config) => {
+                    let remote = config.remote_addrs.iter().find_map(strongswan::host::HostSpec::address);
+                    let hosts = remote.map(|remote| (self.socket(), SocketAddr::new(remote, config.remote_port)));
+                    self.input(now, id, Input::Resolved(hosts));
+                }
+                Output::Duplicate { id, action } => self.input(now, id, Input::Replaced(action)),
+                Output::Trap(child) => self.traps.push(child),
+                Output::Destroy => {
+                    self.trace.line("destroyed");
+                    self.sas.retain(|sa| sa.unique_id() != id);
+                }
+            }
+        }
+    }
+}
+
+fn has_cookie(data: &[u8]) -> bool {
+    match ike::wire::parse(data) {
+        Ok(Received::Plain(message)) => {
+            message.notify(NotifyType::Cookie).is_some_and(|notify| notify.data.as_slice() == COOKIE)
+        }
+        _ => false,
+    }
+}
+
+fn describe(input: &Input) -> String {
+    match input {
+        Input::Datagram { remote, data, .. } => format!("{} bytes from {remote}", data.len()),
+        Input::Initiate(child) => format!("initiate {:?}", child.as_ref().map(|child| &child.config.name)),
+        Input::Replaced(action) => format!(
+            "replaced: {}",
+            match action {
+                DuplicateAction::Destroy => "destroy",
+                DuplicateAction::Delete => "delete",
+                DuplicateAction::DeleteLater => "delete later",
+                DuplicateAction::Superseded => "superseded",
+            }
+        ),
+        other => format!("{other:?}"),
+    }
+}
+
+fn describe_event(event: &Event) -> String {
+    match event {
+        Event::IkeStateChange { old, new } => format!("IKE_SA {old} => {new}"),
+        Event::IkeUpDown { up, ike } => format!("IKE_SA {} {}", ike.unique_id, if *up { "up" } else { "down" }),
+        Event::IkeRekey { old, new } => format!("IKE_SA {} rekeyed by {}", old.unique_id, new.unique_id),
+        Event::IkeUpdate { local, remote, .. } => format!("IKE_SA update {local} {remote}"),
+        Event::ChildStateChange { child, old, new } => format!("CHILD_SA {child} {old} => {new}"),
+        Event::ChildUpDown { up, child, .. } => {
+            format!("CHILD_SA {} {}", child.unique_id, if *up { "up" } else { "down" })
+        }
+        Event::ChildFailed { child } => format!("CHILD_SA {child} failed"),
+        Event::ChildRekey { old, new, .. } => format!("CHILD_SA {} rekeyed by {}", old.unique_id, new.unique_id),
+        Event::Alert(alert) => format!("alert {}", alert.name()),
+    }
+}
+
+/// The other IKE_SAs of a host, as uniqueness policies see them.
+struct Others(Vec<Other>);
+
+struct Other {
+    me: Identity,
+    other: Identity,
+    duplicate: Duplicate,
+}
+
+impl Other {
+    fn of(sa: &IkeSa) -> Option<Self> {
+        let (me, other) = sa.identities()?;
+        let config = Arc::clone(sa.config()?);
+        let duplicate = Duplicate { id: sa.unique_id(), state: sa.state(), remote: sa.remote(), config };
+        Some(Self { me: me.clone(), other: other.clone(), duplicate })
+    }
+}
+
+impl Peers for Others {
+    fn duplicates(&self, this: UniqueId, me: &Identity, other: &Identity, ipv6: bool) -> Vec<Duplicate> {
+        let same = |o: &&Other| {
+            o.me == *me && o.other == *other && o.duplicate.remote.is_ipv6() == ipv6 && o.duplicate.id != this
+        };
+        self.0.iter().filter(same).map(|o| o.duplicate.clone()).collect()
+    }
+}

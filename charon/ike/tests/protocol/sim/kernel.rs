@@ -1,0 +1,278 @@
+//! A data plane that only remembers: which SPIs, SAs and policies exist, and what was done that should not have been.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard};
+
+use ike::ids::{IfId, Mark, Reqid, Spi};
+use ike::kernel::{
+    Direction, Encap, Features, Kernel, KernelError, PolicyAction, PolicyClass, PolicyParams, SaId, SaLifetimes,
+    SaParams, SaUpdate, SaUsage,
+};
+use strongswan::crypto::{EncryptionAlgorithm, IntegrityAlgorithm, Protocol};
+use strongswan::selectors::TrafficSelector;
+
+/// An installed SA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstalledSa {
+    pub id: SaId,
+    pub direction: Direction,
+    pub reqid: Reqid,
+    pub encryption: Option<(EncryptionAlgorithm, Option<u16>)>,
+    pub encryption_key: Vec<u8>,
+    pub integrity: Option<IntegrityAlgorithm>,
+    pub integrity_key: Vec<u8>,
+    pub esn: bool,
+    pub encap: Option<Encap>,
+    pub lifetimes: SaLifetimes,
+}
+
+impl InstalledSa {
+    /// Whether packets that `self` sends are understood by `other`.
+    pub fn talks_to(&self, other: &Self) -> bool {
+        self.direction == Direction::Out
+            && other.direction == Direction::In
+            && (self.id.spi, self.id.protocol) == (other.id.spi, other.id.protocol)
+            && (self.encryption, self.integrity, self.esn) == (other.encryption, other.integrity, other.esn)
+            && (&self.encryption_key, &self.integrity_key) == (&other.encryption_key, &other.integrity_key)
+            && self.encap.is_some() == other.encap.is_some()
+    }
+}
+
+/// An installed set of policies.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct InstalledPolicy {
+    pub direction: Direction,
+    pub action: PolicyAction,
+    pub class: PolicyClass,
+    pub local: IpAddr,
+    pub remote: IpAddr,
+    pub local_ts: Vec<TrafficSelector>,
+    pub remote_ts: Vec<TrafficSelector>,
+    pub reqid: Option<Reqid>,
+    pub spi: Option<Spi>,
+    pub protocol: Protocol,
+    pub mark: Mark,
+    pub if_id: IfId,
+}
+
+impl From<&PolicyParams<'_>> for InstalledPolicy {
+    fn from(p: &PolicyParams<'_>) -> Self {
+        Self {
+            direction: p.direction,
+            action: p.action,
+            class: p.class,
+            local: p.local,
+            remote: p.remote,
+            local_ts: p.local_ts.to_vec(),
+            remote_ts: p.remote_ts.to_vec(),
+            reqid: p.reqid,
+            spi: p.spi,
+            protocol: p.protocol,
+            mark: p.mark,
+            if_id: p.if_id,
+        }
+    }
+}
+
+/// Which calls fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Failures {
+    pub allocate_spi: bool,
+    pub add_sa: bool,
+    pub add_policies: bool,
+    /// Addresses of SAs cannot be changed in place.
+    pub update_sa: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    next_spi: u32,
+    reserved: HashSet<(Protocol, Spi)>,
+    sas: HashMap<(Protocol, Spi, Direction), InstalledSa>,
+    /// In order of installation; the last one of a class wins.
+    policies: Vec<InstalledPolicy>,
+    violations: Vec<String>,
+    failures: Failures,
+}
+
+/// The recording data plane of one host.
+#[derive(Debug)]
+pub struct FakeKernel {
+    features: Features,
+    state: Mutex<State>,
+}
+
+impl FakeKernel {
+    /// A data plane whose SPIs start at `first_spi`, so that those of two hosts differ.
+    pub fn new(first_spi: u32, features: Features) -> Self {
+        Self { features, state: Mutex::new(State { next_spi: first_spi, ..State::default() }) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Makes calls fail from now on.
+    pub fn fail(&self, failures: Failures) {
+        self.state().failures = failures;
+    }
+
+    /// All SAs.
+    pub fn sas(&self) -> Vec<InstalledSa> {
+        self.state().sas.values().cloned().collect()
+    }
+
+    /// SPIs that were allocated and neither installed nor released.
+    pub fn reserved_spis(&self) -> usize {
+        self.state().reserved.len()
+    }
+
+    /// Inbound SA with this SPI.
+    pub fn inbound(&self, protocol: Protocol, spi: Spi) -> Option<InstalledSa> {
+        self.state().sas.get(&(protocol, spi, Direction::In)).cloned()
+    }
+
+    /// The outbound SAs in use: those the newest policy of each set of selectors names.
+    pub fn active_outbound(&self) -> Vec<Option<InstalledSa>> {
+        let state = self.state();
+        let mut seen = HashSet::new();
+        let newest_first = state.policies.iter().rev();
+        newest_first
+            .filter(|p| p.direction == Direction::Out && p.class == PolicyClass::Default)
+            .filter(|p| seen.insert((&p.local_ts, &p.remote_ts, p.mark, p.if_id)))
+            .map(|p| p.spi.and_then(|spi| state.sas.get(&(p.protocol, spi, Direction::Out)).cloned()))
+            .collect()
+    }
+
+    /// Wrong calls so far.
+    pub fn violations(&self) -> Vec<String> {
+        self.state().violations.clone()
+    }
+
+    /// What exists, for messages.
+    pub fn describe(&self) -> String {
+        let state = self.state();
+        let mut sas: Vec<_> = state.sas.keys().map(|(_, spi, dir)| format!("{dir:?} {spi}")).collect();
+        sas.sort();
+        format!("SAs [{}], {} policies, {} reserved SPIs", sas.join(", "), state.policies.len(), state.reserved.len())
+    }
+
+    /// Whether nothing exists.
+    pub fn is_empty(&self) -> bool {
+        let state = self.state();
+        state.sas.is_empty() && state.policies.is_empty() && state.reserved.is_empty()
+    }
+}
+
+impl State {
+    fn violation(&mut self, text: String) -> KernelError {
+        self.violations.push(text);
+        KernelError::NotFound
+    }
+
+    /// The SA with this id, whatever its direction: the addresses tell.
+    fn find(&self, id: &SaId) -> Option<(Protocol, Spi, Direction)> {
+        let matching = self.sas.iter().find(|(_, sa)| sa.id == *id);
+        matching.map(|(key, _)| *key)
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn features(&self) -> Features {
+        self.features
+    }
+
+    fn allocate_spi(&self, protocol: Protocol, _src: IpAddr, _dst: IpAddr) -> Result<Spi, KernelError> {
+        let mut state = self.state();
+        if state.failures.allocate_spi {
+            return Err(KernelError::Failed("scripted".into()));
+        }
+        let spi = Spi::new(state.next_spi).unwrap();
+        state.next_spi += 1;
+        state.reserved.insert((protocol, spi));
+        Ok(spi)
+    }
+
+    fn add_sa(&self, sa: &SaParams<'_>) -> Result<(), KernelError> {
+        let mut state = self.state();
+        if state.failures.add_sa {
+            return Err(KernelError::Failed("scripted".into()));
+        }
+        let key = (sa.id.protocol, sa.id.spi, sa.direction);
+        if sa.direction == Direction::In && !state.reserved.remove(&(sa.id.protocol, sa.id.spi)) {
+            state.violation(format!("inbound SA {} was not reserved", sa.id.spi));
+        }
+        let installed = InstalledSa {
+            id: sa.id,
+            direction: sa.direction,
+            reqid: sa.reqid,
+            encryption: sa.keys.encryption,
+            encryption_key: sa.keys.encryption_key.as_bytes().to_vec(),
+            integrity: sa.keys.integrity,
+            integrity_key: sa.keys.integrity_key.as_bytes().to_vec(),
+            esn: sa.keys.esn,
+            encap: sa.encap,
+            lifetimes: sa.lifetimes,
+        };
+        if state.sas.insert(key, installed).is_some() {
+            state.violation(format!("SA {} installed twice", sa.id.spi));
+            return Err(KernelError::Exists);
+        }
+        Ok(())
+    }
+
+    fn update_sa(&self, update: &SaUpdate) -> Result<(), KernelError> {
+        let mut state = self.state();
+        if state.failures.update_sa {
+            return Err(KernelError::NotSupported);
+        }
+        let Some(key) = state.find(&update.id) else {
+            return Err(state.violation(format!("update of unknown SA {}", update.id.spi)));
+        };
+        if let Some(sa) = state.sas.get_mut(&key) {
+            (sa.id.src, sa.id.dst, sa.encap) = (update.src, update.dst, update.encap);
+        }
+        Ok(())
+    }
+
+    fn query_sa(&self, id: &SaId) -> Result<SaUsage, KernelError> {
+        match self.state().find(id) {
+            Some(_) => Ok(SaUsage::default()),
+            None => Err(KernelError::NotFound),
+        }
+    }
+
+    fn delete_sa(&self, id: &SaId) -> Result<(), KernelError> {
+        let mut state = self.state();
+        if let Some(key) = state.find(id) {
+            state.sas.remove(&key);
+            return Ok(());
+        }
+        if state.reserved.remove(&(id.protocol, id.spi)) {
+            return Ok(());
+        }
+        Err(state.violation(format!("deletion of unknown SA {} {} -> {}", id.spi, id.src, id.dst)))
+    }
+
+    fn add_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError> {
+        let mut state = self.state();
+        if state.failures.add_policies {
+            return Err(KernelError::Failed("scripted".into()));
+        }
+        state.policies.push(policies.into());
+        Ok(())
+    }
+
+    fn delete_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError> {
+        let mut state = self.state();
+        let policy = InstalledPolicy::from(policies);
+        match state.policies.iter().rposition(|p| *p == policy) {
+            Some(at) => {
+                state.policies.remove(at);
+                Ok(())
+            }
+            None => Err(state.violation(format!("deletion of unknown policy {policy:?}"))),
+        }
+    }
+}
