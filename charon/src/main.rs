@@ -42,7 +42,7 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Command {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--help" => return Command::Print(USAGE.to_owned()),
-            "--version" => return Command::Print(format!("Linux strongSwan {}\n", env!("CARGO_PKG_VERSION"))),
+            "--version" => return Command::Print(format!("Linux strongSwan {}\n", strongswan::VERSION)),
             "--use-syslog" => options.use_syslog = true,
             other => {
                 let group = other.strip_prefix("--debug-");
@@ -91,7 +91,7 @@ fn main() -> ExitCode {
     };
     let base = Base::new(settings, Arc::clone(&loggers), options);
     loggers.remove(&early);
-    log!(DMN, 1, "Starting IKE charon daemon (strongSwan {}{})", env!("CARGO_PKG_VERSION"), platform());
+    log!(DMN, 1, "Starting IKE charon daemon (strongSwan {}{})", strongswan::VERSION, platform());
     let code = match run(&base) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

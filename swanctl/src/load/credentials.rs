@@ -57,6 +57,11 @@ pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, mistake
             keys.push(keys::prepare(directory, sent_as, file, &secrets.passphrases, ask, mistakes));
         }
     }
+    for file in files(session, &base.join("pkcs12")) {
+        let path = file.path.display();
+        let remedy = "take key and certificates out of it with 'openssl pkcs12'";
+        secrets.warnings.push(format!("'{path}' is not loaded: PKCS#12 is not supported, {remedy}"));
+    }
     keys::unused(&secrets.passphrases, base, &mut secrets.warnings);
     for token in secrets.tokens.iter_mut().filter(|token| ask && token.message.get("pin").is_none()) {
         if let Some(pin) = prompt::password(&format!("PIN for {}: ", token.name)) {
