@@ -13,6 +13,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 pub use stream::Stream;
+use zeroize::Zeroizing;
 
 use crate::endpoint::{Endpoint, EndpointError};
 use crate::frame::{Deframer, FrameTooLong};
@@ -140,7 +141,7 @@ impl Client {
     /// # Errors
     /// If the daemon does not know the command or the connection fails.
     pub fn request(&mut self, command: &str, message: &Message) -> Result<Message, ClientError> {
-        self.send(&request_frame(command, message)?)?;
+        self.send(&Zeroizing::new(request_frame(command, message)?))?;
         let answer = self.answer()?;
         self.response(command, answer)
     }
@@ -158,7 +159,7 @@ impl Client {
     /// # Errors
     /// If the daemon does not know the event or the connection fails. An unknown command shows in the stream.
     pub fn stream<'c>(&'c mut self, command: &str, event: &str, message: &Message) -> Result<Stream<'c>, ClientError> {
-        let frame = request_frame(command, message)?;
+        let frame = Zeroizing::new(request_frame(command, message)?);
         self.subscribe(event)?;
         self.send(&frame)?;
         Ok(Stream::new(self, command, event))

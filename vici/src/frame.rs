@@ -1,10 +1,17 @@
 //! Framing: a 32-bit big-endian length, then that many bytes.
 
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
 /// Largest packet either side accepts, not counting its length field.
 pub const MAX_PACKET: usize = 512 * 1024;
 
 /// Bytes of the length field.
 const LENGTH: usize = 4;
+
+/// An empty buffer is kept up to this size; larger packets are rare.
+const KEPT_CAPACITY: usize = 64 * 1024;
 
 /// A packet announced more than [`MAX_PACKET`] bytes; the connection is beyond repair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -13,11 +20,18 @@ pub struct FrameTooLong(pub u32);
 
 /// Cuts a byte stream into packets, however it was fragmented.
 ///
-/// Buffers at most what was fed to it: memory grows with bytes received, never with a length merely announced.
-#[derive(Debug, Default)]
+/// Buffers at most what was fed to it: memory grows with bytes received, never with a length merely announced. Packets may
+/// hold secrets, so what was consumed is wiped.
+#[derive(Default)]
 pub struct Deframer {
-    buffer: Vec<u8>,
+    buffer: Zeroizing<Vec<u8>>,
     start: usize,
+}
+
+impl fmt::Debug for Deframer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deframer").field("pending", &self.buffer.len().saturating_sub(self.start)).finish()
+    }
 }
 
 impl Deframer {
@@ -28,11 +42,32 @@ impl Deframer {
 
     /// Appends received bytes.
     pub fn feed(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.start = 0;
+        self.discard();
+        let length = self.buffer.len() + bytes.len();
+        if length > self.buffer.capacity() {
+            // by hand, for growing a vector leaves what it held where it was
+            let mut larger = Zeroizing::new(Vec::with_capacity(length.next_power_of_two()));
+            larger.extend_from_slice(&self.buffer);
+            self.buffer = larger;
         }
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Wipes what was consumed.
+    fn discard(&mut self) {
+        if self.start == 0 {
+            return;
+        }
+        self.buffer.copy_within(self.start.., 0);
+        let rest = self.buffer.len().saturating_sub(self.start);
+        if let Some(tail) = self.buffer.get_mut(rest..) {
+            tail.zeroize();
+        }
+        self.buffer.truncate(rest);
+        self.start = 0;
+        if rest == 0 && self.buffer.capacity() > KEPT_CAPACITY {
+            self.buffer = Zeroizing::default();
+        }
     }
 
     /// The next complete packet without its length field, or `None` until more is fed.
@@ -47,9 +82,12 @@ impl Deframer {
         if length > MAX_PACKET {
             return Err(FrameTooLong(announced));
         }
-        let Some(packet) = rest.get(..length) else { return Ok(None) };
-        self.start += LENGTH + length;
-        Ok(Some(packet))
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let start = self.start + LENGTH;
+        self.start = start + length;
+        Ok(self.buffer.get(start..self.start))
     }
 
     /// Whether a packet has begun but is not complete.
@@ -77,6 +115,19 @@ mod tests {
             assert_eq!(packets, [vec![7, 8], vec![], vec![9]], "step {step}");
             assert!(!deframer.is_partial());
         }
+    }
+
+    #[test]
+    fn what_was_consumed_leaves_the_buffer() {
+        let mut deframer = Deframer::new();
+        deframer.feed(b"\0\0\0\x06secret\0\0\0\x02");
+        assert_eq!(deframer.next_packet(), Ok(Some(&b"secret"[..])));
+        deframer.feed(b"ab");
+        assert_eq!(deframer.buffer.as_slice(), b"\0\0\0\x02ab");
+        deframer.feed(&vec![0; KEPT_CAPACITY]);
+        while deframer.next_packet().unwrap().is_some() {}
+        deframer.feed(&[]);
+        assert_eq!(deframer.buffer.capacity(), 0);
     }
 
     #[test]

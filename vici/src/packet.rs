@@ -110,7 +110,7 @@ impl<'a> Packet<'a> {
             Self::EventUnknown => (6, None, [].as_slice()),
             Self::Event { name, message } => (7, Some(name), message),
         };
-        frame(kind, name, |out| {
+        frame(kind, name, message.len(), |out| {
             out.extend_from_slice(message);
             Ok(())
         })
@@ -119,25 +119,31 @@ impl<'a> Packet<'a> {
 
 /// Frame of a command request.
 pub(crate) fn request_frame(command: &str, message: &Message) -> Result<Vec<u8>, EncodeError> {
-    frame(0, Some(command), |out| message.encode_to(out))
+    frame(0, Some(command), message.encoded_len(), |out| message.encode_to(out))
 }
 
 /// Frame of a command's answer.
 pub(crate) fn response_frame(message: &Message) -> Result<Vec<u8>, EncodeError> {
-    frame(1, None, |out| message.encode_to(out))
+    frame(1, None, message.encoded_len(), |out| message.encode_to(out))
 }
 
 /// Frame of an event.
 pub(crate) fn event_frame(event: &str, message: &Message) -> Result<Vec<u8>, EncodeError> {
-    frame(7, Some(event), |out| message.encode_to(out))
+    frame(7, Some(event), message.encoded_len(), |out| message.encode_to(out))
 }
+
+/// Length field and type.
+const HEADER: usize = 5;
 
 fn frame(
     kind: u8,
     name: Option<&str>,
+    length: usize,
     body: impl FnOnce(&mut Vec<u8>) -> Result<(), EncodeError>,
 ) -> Result<Vec<u8>, EncodeError> {
-    let mut out = vec![0, 0, 0, 0, kind];
+    // in one piece: growing would leave parts of it, which may be secret, in freed memory
+    let mut out = Vec::with_capacity(HEADER + name.map_or(0, |name| 1 + name.len()) + length);
+    out.extend_from_slice(&[0, 0, 0, 0, kind]);
     if let Some(name) = name {
         put_name(&mut out, name)?;
     }

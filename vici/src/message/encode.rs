@@ -30,9 +30,22 @@ impl Message {
     /// # Errors
     /// If a name or a value exceeds what the format can express.
     pub fn encode(&self) -> Result<Vec<u8>, EncodeError> {
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(self.encoded_len());
         self.encode_to(&mut out)?;
         Ok(out)
+    }
+
+    /// Bytes the message takes.
+    pub(crate) fn encoded_len(&self) -> usize {
+        let items = self.items().map(|item| {
+            let value = match item.value() {
+                Value::Scalar(value) => 2 + value.len(),
+                Value::List(values) => 1 + values.iter().map(|value| 3 + value.len()).sum::<usize>(),
+                Value::Section(section) => 1 + section.encoded_len(),
+            };
+            2 + item.name().len() + value
+        });
+        items.sum()
     }
 
     /// Appends the message's bytes to `out`; on failure `out` holds a part of them.

@@ -27,6 +27,7 @@ use std::fmt;
 pub use decode::{DecodeError, MAX_DEPTH};
 pub use encode::EncodeError;
 pub use lookup::CommandFailed;
+use zeroize::Zeroize;
 
 /// Element types on the wire.
 mod element {
@@ -67,6 +68,17 @@ pub enum Value {
     List(Vec<Vec<u8>>),
     /// Nested elements.
     Section(Message),
+}
+
+impl Drop for Value {
+    /// Values may be private keys and shared secrets.
+    fn drop(&mut self) {
+        match self {
+            Self::Scalar(value) => value.zeroize(),
+            Self::List(values) => values.zeroize(),
+            Self::Section(_) => {}
+        }
+    }
 }
 
 impl Item {

@@ -150,6 +150,7 @@ proptest! {
     #[test]
     fn decode_inverts_encode(message in arbitrary_message()) {
         let bytes = message.encode().unwrap();
+        prop_assert_eq!(bytes.len(), message.encoded_len());
         prop_assert_eq!(Message::decode(&bytes), Ok(message));
     }
 

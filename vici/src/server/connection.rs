@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use super::ClientId;
 use crate::message::Message;
@@ -30,6 +31,9 @@ const WRITE_BATCH: usize = 32;
 
 /// A packet ready for the wire; one broadcast event is shared by all its receivers.
 pub(super) type Frame = Arc<[u8]>;
+
+/// A received packet, which may hold secrets.
+pub(super) type Packet = Zeroizing<Vec<u8>>;
 
 /// A streamed listing: events still to come, and the answer that ends it.
 pub(super) struct Listing {
@@ -57,7 +61,7 @@ struct State {
     queued: usize,
     /// Subscriptions per event; a client may subscribe several times and gets the event as often.
     subscriptions: Box<[u32]>,
-    inbox: VecDeque<Vec<u8>>,
+    inbox: VecDeque<Packet>,
     inbox_bytes: usize,
     /// The request being run.
     current: Option<RequestNumber>,
@@ -123,14 +127,14 @@ impl Connection {
         state.inbox.len() < MAX_INBOX && state.inbox_bytes < MAX_INBOX_BYTES
     }
 
-    pub(super) fn received(&self, packet: Vec<u8>) {
+    pub(super) fn received(&self, packet: Packet) {
         let mut state = self.state.lock();
         state.inbox_bytes += packet.len();
         state.inbox.push_back(packet);
     }
 
     /// The next packet whose turn has come: none while a request runs or much output is queued.
-    pub(super) fn next_packet(&self) -> Option<Vec<u8>> {
+    pub(super) fn next_packet(&self) -> Option<Packet> {
         let mut state = self.state.lock();
         if state.current.is_some() || state.queued >= HIGH_WATER {
             return None;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, unbounded};
 use mio::{Events, Poll, Token, Waker};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::connection::{Connection, slices};
 use super::listener::{Listener, Socket};
@@ -275,12 +276,14 @@ impl Client {
                 Ok(0) => return Err(End::Closed),
                 Ok(length) => {
                     budget = budget.saturating_sub(length);
-                    self.deframer.feed(scratch.get(..length).unwrap_or_default());
+                    let received = scratch.get_mut(..length).unwrap_or_default();
+                    self.deframer.feed(received);
+                    received.zeroize();
                     while let Some(packet) = self.deframer.next_packet().map_err(End::TooLong)? {
                         if packet.is_empty() {
                             shared.handler.notice(Notice::EmptyPacket(self.connection.id));
                         } else {
-                            self.connection.received(packet.to_vec());
+                            self.connection.received(Zeroizing::new(packet.to_vec()));
                         }
                     }
                 }

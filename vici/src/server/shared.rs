@@ -11,7 +11,7 @@ use crossbeam::channel::Sender;
 use mio::Waker;
 use parking_lot::Mutex;
 
-use super::connection::{Connection, Frame, Listing, RequestNumber};
+use super::connection::{Connection, Frame, Listing, Packet, RequestNumber};
 use super::{ClientId, Handler, Notice};
 use crate::message::Message;
 use crate::packet::event_frame;
@@ -19,7 +19,7 @@ use crate::packet::event_frame;
 /// Work for a worker.
 pub(super) enum Work {
     /// Run a request; the packet's name and message are still encoded.
-    Request { connection: Arc<Connection>, request: RequestNumber, packet: Vec<u8> },
+    Request { connection: Arc<Connection>, request: RequestNumber, packet: Packet },
     /// Draw from a listing.
     List { connection: Arc<Connection>, request: RequestNumber, listing: Listing },
     /// End the worker.
