@@ -71,9 +71,13 @@ fn try_proposal(left: &Daemon, right: &Daemon, ike: &str, esp: &str, lab: &Lab) 
         std::fs::write(&path, lines.join("\n"))?;
         daemon.swanctl(&["--load-conns"])?;
     }
-    left.swanctl(&["--initiate", "--child", "net"])?;
-    let replies = ping(&lab.left, lab.left.inner, lab.right.inner, 2)?;
-    left.swanctl(&["--terminate", "--ike", "gw"])?;
+    let up = left.swanctl(&["--initiate", "--child", "net", "--timeout", "15"]);
+    let replies = ping(&lab.left, lab.left.inner, lab.right.inner, if up.is_ok() { 2 } else { 0 });
+    // What is left of a failure must not reach into the next try.
+    let down = left.swanctl(&["--terminate", "--ike", "gw", "--force", "--timeout", "2"]);
+    up?;
+    let replies = replies?;
+    down?;
     if replies == 2 { Ok(()) } else { Err(format!("{replies} of 2 pings came back").into()) }
 }
 

@@ -188,7 +188,7 @@ fn sigterm_tells_the_peer() -> Result<()> {
     left.swanctl(&["--initiate", "--child", "net"])?;
     left.stop()?;
     wait_for("the peer's SA is gone", 3, || Ok(right.swanctl(&["--list-sas"])?.is_empty()))?;
-    assert!(right.logged("received DELETE for IKE_SA gw[1]"));
+    assert!(right.logged("received DELETE for IKE_SA gw["));
     assert!(left.logged("SIGTERM received, shutting down"));
     Ok(())
 }
