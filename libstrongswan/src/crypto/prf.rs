@@ -49,11 +49,11 @@ impl PrfAlgorithm {
 
     /// For PRFs whose key length is fixed, how many bytes of *each* nonce key SKEYSEED (RFC 7296 §2.14).
     ///
-    /// RFC 4434 gave AES-XCBC keys of any length, but the RFC 3664 it replaced did not, and peers (strongSwan among them)
-    /// keep to that for SKEYSEED.
+    /// RFC 4434 and RFC 4615 give AES-XCBC and AES-CMAC keys of any length, but IKEv2 treats both as if they took
+    /// 128 bits, for compatibility with their predecessors.
     pub const fn nonce_key_share(self) -> Option<usize> {
         match self {
-            Self::Aes128Xcbc => Some(8),
+            Self::Aes128Xcbc | Self::Aes128Cmac => Some(8),
             _ => None,
         }
     }
