@@ -27,6 +27,3 @@ pub use sa::{ChildSaState, IkeSa, IkeSaId, IkeSaState, Role};
 pub use settings::IkeSettings;
 pub use snapshot::{Algorithms, ChildSaSnapshot, IkeSaSnapshot, NatSituation};
 pub use task::TaskType;
-
-#[cfg(test)]
-mod tests;

@@ -108,7 +108,7 @@ fn a_vanished_peer_is_noticed() {
     let mut sim = Sim::pair();
     sim.configure(|peer| peer.dpd_delay = Duration::from_secs(30));
     sim.establish();
-    sim.hosts[B].sas.clear();
+    sim.forget(B);
     sim.run_for(Duration::from_secs(230));
     assert!(sim.hosts[A].sas.is_empty() && sim.hosts[A].kernel.is_empty());
     assert_eq!(down(&sim, A), (1, 1));

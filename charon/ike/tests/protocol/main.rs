@@ -10,6 +10,8 @@
 )]
 #![allow(unreachable_pub, reason = "modules of a test crate")]
 
+mod actions;
+mod certificates;
 mod child;
 mod delete;
 mod handshake;
@@ -17,3 +19,4 @@ mod malformed;
 mod rekey;
 mod sim;
 mod soak;
+mod uniqueness;

@@ -44,8 +44,8 @@ pub struct Host {
     outbox: Vec<Datagram>,
 }
 
-/// The civil time at which simulations start: 2025-06-01.
-const EPOCH: i64 = 1_748_736_000;
+/// The civil time at which simulations start: 2027-01-15, when the certificates of the tests are valid.
+const EPOCH: i64 = 1_800_000_000;
 
 /// The cookie hosts demand; a real one is tied to the request.
 const COOKIE: &[u8] = b"chocolate";
@@ -78,6 +78,13 @@ impl Host {
     /// The earliest deadline of its IKE_SAs.
     pub fn next_timeout(&self) -> Option<MonoTime> {
         self.sas.iter().filter_map(IkeSa::next_timeout).min()
+    }
+
+    /// Loses everything but its configuration.
+    pub fn forget(&mut self) {
+        self.sas.clear();
+        self.kernel.forget();
+        self.ids.forget();
     }
 
     /// Datagrams to send.

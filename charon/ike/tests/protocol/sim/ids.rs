@@ -28,6 +28,11 @@ fn next(counter: &AtomicU32) -> u32 {
 }
 
 impl Ids {
+    /// Loses all reqids.
+    pub fn forget(&self) {
+        self.reqids.lock().unwrap().users.clear();
+    }
+
     /// Reqids in use.
     pub fn reqids(&self) -> usize {
         self.reqids.lock().unwrap().users.len()

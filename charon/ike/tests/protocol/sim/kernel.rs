@@ -118,6 +118,12 @@ impl FakeKernel {
         self.state().failures = failures;
     }
 
+    /// Loses everything. SPIs are not used again.
+    pub fn forget(&self) {
+        let mut state = self.state();
+        *state = State { next_spi: state.next_spi, ..State::default() };
+    }
+
     /// All SAs.
     pub fn sas(&self) -> Vec<InstalledSa> {
         self.state().sas.values().cloned().collect()

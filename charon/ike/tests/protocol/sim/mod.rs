@@ -116,6 +116,11 @@ impl Sim {
         id
     }
 
+    /// Makes a host lose its IKE_SAs and its data plane, as a power failure does.
+    pub fn forget(&mut self, host: usize) {
+        self.hosts[host].forget();
+    }
+
     /// Gives an input to the one IKE_SA of a host that is not being replaced or deleted.
     pub fn input(&mut self, host: usize, input: Input) {
         let id = self.ike(host).unwrap_or_else(|| panic!("{} has no IKE_SA", self.hosts[host].name));
