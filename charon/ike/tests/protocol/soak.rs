@@ -6,15 +6,20 @@ use std::time::Duration;
 use ike::Input;
 use strongswan::crypto::Rng;
 
-use crate::sim::net::Conditions;
+use crate::sim::net::{Conditions, Nat};
 use crate::sim::{A, B, Sim, seed_of_environment};
 
 /// Seeds of a normal run; `SIM_SEEDS` asks for more.
 const SEEDS: u64 = 1000;
 
 /// 20 % loss, duplicates, and delays that reorder.
-const BAD: Conditions =
-    Conditions { loss: 20, duplication: 10, delay: Duration::from_millis(5), jitter: Duration::from_millis(300) };
+const BAD: Conditions = Conditions {
+    loss: 20,
+    duplication: 10,
+    corruption: 0,
+    delay: Duration::from_millis(5),
+    jitter: Duration::from_millis(300),
+};
 
 /// Handshake and child; rekeying of both from both sides at once, again and again; deletion. Returns whether there was a
 /// CHILD_SA left to delete.
@@ -23,6 +28,16 @@ fn run(seed: u64, traced: bool) -> bool {
     // Ends that have lost their counterpart find out.
     sim.configure(|peer| peer.dpd_delay = Duration::from_secs(60));
     sim.net.conditions = BAD;
+    // Half of the seeds have more to cope with.
+    if seed % 4 == 1 {
+        sim.net.nat = Some(Nat::new(sim.hosts[A].address, "203.0.113.1".parse().unwrap()));
+    }
+    if seed % 4 == 3 {
+        sim.net.conditions.corruption = 10;
+        for host in &mut sim.hosts {
+            host.settings.fragment_size.default = 250;
+        }
+    }
     sim.initiate(A);
     if sim.below(4) == 0 {
         sim.initiate(B);
@@ -76,6 +91,11 @@ fn action(sim: &mut Sim, host: usize) {
         (7, Some(child)) => sim.input_to(host, id, Input::TerminateChild { child }),
         (8, _) => {
             sim.initiate(host);
+        }
+        (9, _) => {
+            if let Some(nat) = &mut sim.net.nat {
+                nat.restart();
+            }
         }
         _ => {}
     }

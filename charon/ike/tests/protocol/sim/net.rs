@@ -61,6 +61,8 @@ pub struct Conditions {
     pub loss: u64,
     /// Duplicates in percent.
     pub duplication: u64,
+    /// Datagrams that are followed by a copy with one byte changed, in percent.
+    pub corruption: u64,
     /// Shortest delay.
     pub delay: Duration,
     /// What is randomly added to it; more than the distance of two datagrams reorders them.
@@ -70,7 +72,7 @@ pub struct Conditions {
 impl Conditions {
     /// Nothing is lost, everything takes 10 ms.
     pub const PERFECT: Self =
-        Self { loss: 0, duplication: 0, delay: Duration::from_millis(10), jitter: Duration::ZERO };
+        Self { loss: 0, duplication: 0, corruption: 0, delay: Duration::from_millis(10), jitter: Duration::ZERO };
 }
 
 type Filter = Box<dyn FnMut(&Datagram) -> Fate>;
@@ -118,12 +120,22 @@ impl Network {
         let extra = if let Fate::Delay(extra) = fate { extra } else { Duration::ZERO };
         let twice = fate == Fate::Duplicate || self.rng.chance(self.conditions.duplication);
         for _ in 0..if twice { 2 } else { 1 } {
-            let jitter = self.rng.below(u64::try_from(self.conditions.jitter.as_micros()).unwrap_or(0));
-            let arrival = now + self.conditions.delay + extra + Duration::from_micros(jitter);
-            self.sequence += 1;
-            self.in_flight.insert((arrival, self.sequence), datagram.clone());
+            self.enqueue(now + extra, datagram.clone());
+        }
+        if self.rng.chance(self.conditions.corruption) {
+            let mut corrupted = datagram;
+            let at = usize::try_from(self.rng.below(corrupted.data.len().try_into().unwrap())).unwrap();
+            corrupted.data[at] ^= u8::try_from(1 + self.rng.below(255)).unwrap();
+            self.enqueue(now + extra, corrupted);
         }
         if twice { "duplicated" } else { "sent" }
+    }
+
+    fn enqueue(&mut self, now: MonoTime, datagram: Datagram) {
+        let jitter = self.rng.below(u64::try_from(self.conditions.jitter.as_micros()).unwrap_or(0));
+        let arrival = now + self.conditions.delay + Duration::from_micros(jitter);
+        self.sequence += 1;
+        self.in_flight.insert((arrival, self.sequence), datagram);
     }
 
     /// When the next datagram arrives.
