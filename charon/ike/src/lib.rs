@@ -17,6 +17,8 @@ mod sa;
 pub mod settings;
 mod snapshot;
 mod task;
+#[doc(hidden)]
+pub mod testing;
 mod v2;
 pub mod wire;
 

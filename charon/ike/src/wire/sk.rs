@@ -229,6 +229,20 @@ impl Sealer<'_> {
         Ok(datagram)
     }
 
+    /// Protects content that is encoded already, or never was a message.
+    ///
+    /// # Errors
+    /// If it is too long, or the cipher fails.
+    pub(crate) fn protect_content(
+        &mut self,
+        header: &Header,
+        first: PayloadType,
+        content: &[u8],
+    ) -> Result<Vec<u8>, EncodeError> {
+        let capacity = content.len().saturating_add(self.overhead(content.len(), false));
+        self.seal(header, first, None, capacity, |w| w.bytes(content))
+    }
+
     /// Encodes and protects a message as one datagram, whatever its size.
     ///
     /// # Errors

@@ -135,6 +135,102 @@ fn script() -> Vec<Action> {
     ]
 }
 
+/// A simulation in which the protected message `at` was sent but not delivered, and nothing else is under way.
+fn stopped_at(at: usize) -> Option<Sim> {
+    let mut sim = Sim::with_seed(1, false);
+    sim.configure(|peer| peer.dpd_delay = Duration::from_secs(60));
+    let mut script = script();
+    while sim.sent.len() <= at {
+        if !sim.step(sim.now + Duration::from_secs(30)) {
+            if script.is_empty() {
+                return None;
+            }
+            script.remove(0)(&mut sim);
+        }
+    }
+    sim.net.clear();
+    Some(sim)
+}
+
+/// Replaces the content of message `at` by what `change` makes of it, as an authenticated but broken or malicious peer could
+/// do, and delivers it. `None` if its sender is gone already, as after the answer to a DELETE.
+fn with_content(at: usize, change: impl FnOnce(PayloadType, Vec<u8>) -> (PayloadType, Vec<u8>)) -> Option<Sim> {
+    let mut sim = stopped_at(at)?;
+    let original = sim.sent[at].clone();
+    let (from, to) = if original.from.ip() == sim.hosts[A].address { (A, B) } else { (B, A) };
+    let find = |sim: &Sim, host: usize| {
+        let header = original.header().unwrap();
+        sim.hosts[host].sas.iter().position(|sa| sa.id().initiator == header.initiator_spi)
+    };
+    let (receiver, sender) = (find(&sim, to)?, find(&sim, from)?);
+    let (header, first, content) = ike::testing::open(&sim.hosts[to].sas[receiver], &original.data).unwrap();
+    let (first, content) = change(first, content);
+    let mut rng = sim.rng.fork();
+    let data = ike::testing::seal(&mut sim.hosts[from].sas[sender], &mut rng, &header, first, &content).unwrap();
+    sim.deliver(Datagram { data, ..original });
+    Some(sim)
+}
+
+/// Both ends are done with each other and have kept nothing.
+fn finish(mut sim: Sim) {
+    sim.run_for(Duration::from_secs(20));
+    for host in [A, B] {
+        for ike in sim.hosts[host].snapshots() {
+            sim.input_to(host, ike.unique_id, Input::TerminateIke { force: false });
+        }
+    }
+    sim.run_for(Duration::from_secs(400));
+    sim.assert_nothing_left();
+}
+
+#[test]
+fn malformed_content_of_protected_messages() {
+    for at in 2..recorded().len() {
+        let mut samples = Vec::new();
+        let original = with_content(at, |first, content| {
+            corruptions(&content, |bytes| samples.push(bytes));
+            (first, content)
+        });
+        original.map(finish);
+        // Each needs a run of its own, so that a full sweep takes minutes: SIM_SWEEP=1 asks for it.
+        let step = if std::env::var_os("SIM_SWEEP").is_some() { 1 } else { 23 };
+        for sample in samples.into_iter().skip(at).step_by(step) {
+            finish(with_content(at, |first, _| (first, sample)).unwrap());
+        }
+    }
+}
+
+#[test]
+fn all_payload_types_in_protected_messages() {
+    // IKE_AUTH, CREATE_CHILD_SA and INFORMATIONAL requests.
+    for at in [2, 4, 6] {
+        for kind in 0..=u8::MAX {
+            for critical in [0, 0x80] {
+                let sim = with_content(at, |first, content| {
+                    let mut changed = vec![first.number(), critical, 0, 8, 1, 2, 3, 4];
+                    changed.extend(content);
+                    (kind.into(), changed)
+                });
+                let sim = sim.unwrap();
+                let sent = &sim.sent[at + 1..];
+                let unknown = matches!(PayloadType::from(kind), PayloadType::Unknown(_));
+                // Each of them is answered, and if it is unknown and critical, with that.
+                assert!(!sent.is_empty(), "no answer to type {kind} in message {at}");
+                let answer = ike::testing::open(
+                    sim.hosts.iter().flat_map(|host| &host.sas).find(|sa| sa.local() == sent[0].to).unwrap(),
+                    &sent[0].data,
+                );
+                if unknown && critical != 0 {
+                    let (_, first, content) = answer.unwrap();
+                    assert_eq!(first, PayloadType::Notify);
+                    assert_eq!(content[6..9], [0, 1, kind]);
+                }
+                finish(sim);
+            }
+        }
+    }
+}
+
 #[test]
 fn all_payload_types_in_a_first_request() {
     for kind in 0..=u8::MAX {

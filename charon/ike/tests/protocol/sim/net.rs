@@ -138,6 +138,11 @@ impl Network {
         self.in_flight.insert((arrival, self.sequence), datagram);
     }
 
+    /// Loses everything that is under way.
+    pub fn clear(&mut self) {
+        self.in_flight.clear();
+    }
+
     /// When the next datagram arrives.
     pub fn next_arrival(&self) -> Option<MonoTime> {
         self.in_flight.first_key_value().map(|((at, _), _)| *at)

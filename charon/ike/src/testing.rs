@@ -1,0 +1,34 @@
+//! What tests of malformed input need: the inside of protected messages. Not for anything else.
+//!
+//! An authenticated peer can send anything, and a test that cannot is blind to it.
+
+use strongswan::crypto::Rng;
+
+use crate::IkeSa;
+use crate::wire::{self, EncodeError, Header, PayloadType, Received, Sealer};
+
+/// Decrypts a datagram as the IKE_SA it is addressed to would: header, type of the first payload inside, content.
+/// `None` if it is not protected, a fragment, or not for this IKE_SA.
+pub fn open(receiver: &IkeSa, datagram: &[u8]) -> Option<(Header, PayloadType, Vec<u8>)> {
+    let Ok(Received::Protected(protected)) = wire::parse(datagram) else { return None };
+    let keys = receiver.keys.as_ref()?;
+    let mut datagram = datagram.to_vec();
+    let content = protected.open(keys.inbound(), &mut datagram).ok().filter(|_| protected.fragment().is_none())?;
+    Some((*protected.header(), protected.first(), content.to_vec()))
+}
+
+/// Protects any content as the IKE_SA that sends it would.
+///
+/// # Errors
+/// If the content is too long.
+pub fn seal(
+    sender: &mut IkeSa,
+    rng: &mut dyn Rng,
+    header: &Header,
+    first: PayloadType,
+    content: &[u8],
+) -> Result<Vec<u8>, EncodeError> {
+    let keys = sender.keys.as_mut().ok_or(EncodeError::Cipher)?;
+    let (cipher, ivs) = keys.outbound();
+    Sealer { cipher, ivs, rng }.protect_content(header, first, content)
+}
