@@ -456,3 +456,9 @@ fn block_lengths_tell_counter_modes_from_block_modes() {
     let [gcm, cbc] = fuzzing::ciphers();
     assert_eq!((gcm.block_len(), cbc.block_len()), (1, 16));
 }
+
+#[test]
+fn payloads_stay_small() {
+    // A message is a vector of them; the large ones keep their content on the heap.
+    assert!(size_of::<Payload>() <= 80, "{}", size_of::<Payload>());
+}
