@@ -40,8 +40,8 @@ impl Side {
         let (plane, sockets) = host.inside(|| {
             let sockets = Sockets::open(&SocketSettings::default())?;
             let sink = Arc::new(move |event| drop(report.send(event)));
-            let plane = Userspace::start(settings.clone(), sockets.nat_t_clones()?, sink)?;
-            Ok((Arc::new(plane), sockets.nat_t_clones()?))
+            let plane = Userspace::start(settings.clone(), sockets.clones()?.nat_t, sink)?;
+            Ok((Arc::new(plane), sockets.clones()?.nat_t))
         })?;
         let stop = Arc::new(AtomicBool::new(false));
         let receive = |socket| {

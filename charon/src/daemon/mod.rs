@@ -182,7 +182,7 @@ impl Daemon {
         let _first = base.ports.set((port, port_nat_t));
         base.store_ike_settings(settings::ike(&settings));
         let kernel_events = Arc::<KernelEvents>::default();
-        let data_plane = DataPlane::start(&settings, sockets.nat_t_clones()?, kernel_events.sink())?;
+        let data_plane = DataPlane::start(&settings, sockets.clones()?, kernel_events.sink())?;
         let sender = Sender::new(sockets, settings::send_delay(&settings));
         let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), port));
         let credentials = Arc::new(Store::default());

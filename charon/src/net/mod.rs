@@ -16,7 +16,7 @@ pub use delay::DelaySettings;
 pub use flood::FloodSettings;
 pub use receiver::{Delivery, EspSink, Inbound, Receiver, ReceiverSettings};
 pub use sender::Sender;
-pub use sockets::{NoSockets, SocketSettings, Sockets};
+pub use sockets::{IkeSockets, NoSockets, SocketSettings, Sockets};
 
 /// An address with its port in brackets, as in log lines: `192.0.2.1[500]`.
 pub(crate) struct Bracketed(pub(crate) SocketAddr);

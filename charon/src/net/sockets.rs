@@ -67,6 +67,15 @@ pub(crate) struct IkeSocket {
     nat_t: bool,
 }
 
+/// Handles of the sockets for a data plane, which sends ESP through some of them, or has the kernel treat them apart.
+#[derive(Debug, Default)]
+pub struct IkeSockets {
+    /// Those on the regular port.
+    pub plain: Vec<UdpSocket>,
+    /// Those for NAT traversal.
+    pub nat_t: Vec<UdpSocket>,
+}
+
 /// All sockets of the daemon.
 #[derive(Debug)]
 pub struct Sockets {
@@ -115,12 +124,15 @@ impl Sockets {
         self.sockets.iter().find(|socket| socket.nat_t == nat_t).map(|socket| socket.port)
     }
 
-    /// Further handles of the sockets for NAT traversal, for a data plane that sends ESP through them.
+    /// Further handles of the sockets, for a data plane.
     ///
     /// # Errors
     /// If there is no file descriptor left.
-    pub fn nat_t_clones(&self) -> io::Result<Vec<UdpSocket>> {
-        self.sockets.iter().filter(|socket| socket.nat_t).map(|socket| socket.socket.try_clone()).collect()
+    pub fn clones(&self) -> io::Result<IkeSockets> {
+        let clones = |nat_t: bool| -> io::Result<Vec<UdpSocket>> {
+            self.sockets.iter().filter(|socket| socket.nat_t == nat_t).map(|socket| socket.socket.try_clone()).collect()
+        };
+        Ok(IkeSockets { plain: clones(false)?, nat_t: clones(true)? })
     }
 
     /// The sockets, to receive from.

@@ -1,9 +1,12 @@
-//! The kernel over netlink: routes, rules and addresses (rtnetlink(7)).
+//! The kernel over netlink: routes, rules and addresses (rtnetlink(7)), and its IPsec ([`xfrm`]).
 
+mod options;
 mod route;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod xfrm;
 
 pub use route::{LocalAddress, Network, Nexthop, Packets, Prefix, Route, RouteKind, Rule};
 pub use socket::NetlinkError;
+pub use xfrm::{Netlink, NetlinkSettings, RuleMark};

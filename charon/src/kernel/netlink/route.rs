@@ -54,6 +54,8 @@ pub struct Rule {
     pub priority: u32,
     /// Packets with this mark (value, mask) do not look the table up.
     pub except_mark: Option<(u32, u32)>,
+    /// Only packets with this mark (value, mask) look the table up.
+    pub only_mark: Option<(u32, u32)>,
     /// Only these packets do.
     pub only: Option<Packets>,
 }
@@ -179,7 +181,7 @@ impl Network {
                 RouteNetlinkMessage::NewRoute(route) if route.header.kind == RouteType::Unicast => nexthop(&route),
                 _ => None,
             })),
-            Err(NetlinkError::Refused(error)) if is_unreachable(&error) => Ok(None),
+            Err(error) if is_unreachable(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -215,8 +217,8 @@ impl Network {
     }
 }
 
-fn is_unreachable(error: &std::io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
+fn is_unreachable(error: &NetlinkError) -> bool {
+    matches!(error.errno(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
 }
 
 fn family(address: IpAddr) -> AddressFamily {
@@ -264,8 +266,10 @@ fn rule_message(rule: &Rule) -> RuleMessage {
     message.attributes.push(RuleAttribute::Table(rule.table));
     message.attributes.push(RuleAttribute::Priority(rule.priority));
     message.attributes.push(RuleAttribute::Protocol(RouteProtocol::Boot));
-    if let Some((mark, mask)) = rule.except_mark {
+    if rule.except_mark.is_some() {
         message.header.flags |= RuleFlags::Invert;
+    }
+    if let Some((mark, mask)) = rule.except_mark.or(rule.only_mark) {
         message.attributes.push(RuleAttribute::FwMark(mark));
         message.attributes.push(RuleAttribute::FwMask(mask));
     }

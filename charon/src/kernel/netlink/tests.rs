@@ -55,6 +55,7 @@ fn marked_packets_do_not_see_the_table() {
             table: 220,
             priority: 220,
             except_mark: Some((220, u32::MAX)),
+            only_mark: None,
             only: None,
         };
         network.add_rule(&rule).unwrap();

@@ -85,6 +85,7 @@ impl Routes {
                     table: routing.table,
                     priority: routing.priority,
                     except_mark: routing.mark,
+                    only_mark: None,
                     only: None,
                 };
                 match network.add_rule(&rule) {
@@ -193,6 +194,7 @@ impl Routes {
             table: MAIN_TABLE,
             priority,
             except_mark: None,
+            only_mark: None,
             only: Some(only),
         })
     }

@@ -159,7 +159,7 @@ fn the_default_configuration_is_in_order() {
     let mut settings = Settings::load(root.join("strongswan.conf")).unwrap();
     settings.add_program_fallbacks("charon");
     assert_eq!(check(&settings, strongswan_conf()), []);
-    assert!(settings.get_bool("charon.plugins.kernel-libipsec.load", false));
+    assert!(settings.get_bool("charon.plugins.kernel-netlink.load", false));
     let settings = Settings::load(root.join("swanctl/swanctl.conf")).unwrap();
     assert_eq!(check(&settings, swanctl_conf()), []);
     // Uncommented, the examples are good configuration as well.

@@ -16,33 +16,36 @@ const VICI_OPTIONS: &[OptionSpec] = &[
     ),
 ];
 
-pub(super) const KERNEL_NETLINK: Group =
-    Group { prefix: "charon.plugins.kernel-netlink", file: "", options: KERNEL_NETLINK_OPTIONS };
+pub(super) const KERNEL_NETLINK: Group = Group {
+    prefix: "charon.plugins.kernel-netlink",
+    file: "strongswan.d/charon/kernel-netlink.conf",
+    options: KERNEL_NETLINK_OPTIONS,
+};
 
 const KERNEL_NETLINK_OPTIONS: &[OptionSpec] = &[
-    bool("load", "yes", "Let the Linux kernel carry the traffic.").inert(MISSING),
+    bool("load", "yes", "Let the Linux kernel carry the traffic, if it has ESP.").shipped(),
     int("buflen", "8192", "Bytes read at once.").inert(MISSING),
-    text("fwmark", "", "Mark that the rule for the routing table asks for: [!]mark[/mask].").inert(MISSING),
+    text("fwmark", "", "Mark that the rule for the routing table asks for: [!]mark[/mask]."),
     text("hw_offload_feature_interface", "lo", "Interface that tells whether offload is available.").inert(MISSING),
     bool("ignore_retransmit_errors", "no", "Ignore errors that retransmissions cause.").inert(MISSING),
-    bool("install_routes_xfrmi", "no", "Install routes for CHILD_SAs with an interface id.").inert(MISSING),
+    bool("install_routes_xfrmi", "no", "Install routes for CHILD_SAs with an interface id."),
     int("mss", "0", "Segment size on routes.").inert(MISSING),
     int("mtu", "0", "MTU on routes.").inert(MISSING),
     bool("parallel_route", "no", "Query routes in parallel.").inert(MISSING),
     bool("parallel_xfrm", "no", "Query SAs in parallel.").inert(MISSING),
-    bool("policy_update", "no", "Always update policies instead of adding them.").inert(MISSING),
+    bool("policy_update", "no", "Always update policies instead of adding them."),
     bool("port_bypass", "no", "Exempt IKE by port and not by socket.").inert(MISSING),
     bool("process_rules", "no", "Act on changes of routing rules.").inert(MISSING),
-    int("receive_buffer_size", "8388608", "Receive buffer of the event sockets.").inert(MISSING),
+    int("receive_buffer_size", "8388608", "Receive buffer of the event sockets."),
     int("retries", "0", "Retransmissions of a request.").inert(MISSING),
     int("timeout", "0", "Milliseconds before a retransmission.").inert(MISSING),
     bool("roam_events", "yes", "Act on changes of addresses and routes.").inert(MISSING),
-    bool("set_proto_port_transport_sa", "no", "Put protocol and ports into SAs in transport mode.").inert(MISSING),
+    bool("set_proto_port_transport_sa", "no", "Put protocol and ports into SAs in transport mode."),
     int("spdh_thresh.ipv4.lbits", "32", "Threshold for hashing policies.").inert(MISSING),
     int("spdh_thresh.ipv4.rbits", "32", "Threshold for hashing policies.").inert(MISSING),
     int("spdh_thresh.ipv6.lbits", "128", "Threshold for hashing policies.").inert(MISSING),
     int("spdh_thresh.ipv6.rbits", "128", "Threshold for hashing policies.").inert(MISSING),
-    int("xfrm_acq_expires", "165", "Seconds that a trap waits for its SA.").inert(MISSING),
+    int("xfrm_acq_expires", "165", "Seconds that a trap waits for its SA."),
 ];
 
 pub(super) const KERNEL_LIBIPSEC: Group = Group {
@@ -52,7 +55,11 @@ pub(super) const KERNEL_LIBIPSEC: Group = Group {
 };
 
 const KERNEL_LIBIPSEC_OPTIONS: &[OptionSpec] = &[
-    bool("load", "yes", "Carry the traffic in the daemon, over a TUN device.").shipped(),
+    bool(
+        "load",
+        "yes",
+        "Carry the traffic in the daemon, over a TUN device, where the kernel cannot. If this is set, yes prefers it to the kernel's IPsec and no excludes it.",
+    ),
     bool(
         "allow_peer_ts",
         "no",

@@ -1,0 +1,371 @@
+//! The kernel's own IPsec (XFRM): SAs, policies and their events over netlink.
+//!
+//! ```text
+//!    IKE_SA ── Kernel ──▶ Netlink ─ state, algorithms ─▶ SAs
+//!                            │      policies, policy ──▶ policies
+//!                            │      routes ────────────▶ routes, rules
+//!                            └ sas ◀── lost events
+//!    jobs ◀── KernelEvent ── events ◀── acquire, expire, mapping
+//! ```
+//!
+//! Messages are those of crate `netlink-packet-xfrm`, wrapped so that keys are wiped ([`message`]).
+
+mod algorithms;
+mod events;
+mod message;
+mod policies;
+mod policy;
+mod probe;
+mod routes;
+mod sas;
+mod selector;
+mod settings;
+mod state;
+mod version;
+
+pub use settings::{NetlinkSettings, RuleMark};
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ike::config::HwOffload;
+use ike::ids::Spi;
+use ike::kernel::{Direction, Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
+use netlink_packet_xfrm::XfrmMessage;
+use netlink_packet_xfrm::state::ModifyMessage;
+use nix::net::if_::if_nametoindex;
+use strongswan::crypto::Protocol;
+use strongswan::log;
+use strongswan::processing::monotonic;
+use strongswan::sync::Mutex;
+
+use super::options::{bypass, enable_udp_encap};
+use super::socket::NetlinkSocket;
+use super::{NetlinkError, Network};
+use crate::kernel::EventSink;
+use crate::net::IkeSockets;
+use events::Events;
+use message::Message;
+use policies::{Apply, Change, Policies, failed};
+use policy::Policy;
+use routes::Routes;
+use sas::Sas;
+use state::{Offload, Unsupported};
+use version::Version;
+
+/// The kernel as data plane.
+pub struct Netlink {
+    shared: Arc<Shared>,
+    network: Network,
+    settings: NetlinkSettings,
+    policies: Policies,
+    routes: Option<Routes>,
+    /// `None` once shut down.
+    events: Mutex<Option<Events>>,
+}
+
+/// What the event thread needs too.
+struct Shared {
+    socket: NetlinkSocket,
+    version: Version,
+    sas: Sas,
+}
+
+impl Netlink {
+    /// Takes the kernel's IPsec into use. IKE's `sockets` are exempted from all policies, and those for NAT traversal hand
+    /// ESP to the kernel.
+    ///
+    /// # Errors
+    /// If the kernel has no ESP, or not for us.
+    pub fn start(settings: NetlinkSettings, sockets: &IkeSockets, sink: EventSink) -> Result<Self, NetlinkError> {
+        let socket = NetlinkSocket::open(libc::NETLINK_XFRM)?;
+        let shared = Arc::new(Shared { socket, version: Version::running(), sas: Sas::default() });
+        probe::esp(&shared)?;
+        expire_acquires_after(settings.acquire_expires);
+        prepare(sockets);
+        let routes = if settings.install_routes { Some(Routes::new(Network::open()?, &settings)) } else { None };
+        let lost = {
+            let (shared, sink) = (Arc::clone(&shared), Arc::clone(&sink));
+            move || shared.compare(&sink)
+        };
+        let events = Mutex::new(Some(Events::start(settings.receive_buffer, sink, lost)?));
+        let network = Network::open()?;
+        Ok(Self { shared, network, settings, policies: Policies::default(), routes, events })
+    }
+
+    /// Stops to report events and removes routes and rules.
+    pub fn shut_down(&self) {
+        let events = self.events.lock().take();
+        drop(events);
+        if let Some(routes) = &self.routes {
+            routes.clear();
+        }
+    }
+
+    /// The index of the interface that has an address.
+    fn interface_of(&self, address: IpAddr) -> Option<u32> {
+        let addresses = self.network.addresses().ok()?;
+        addresses.iter().find(|local| local.address == address).map(|local| local.interface)
+    }
+
+    fn add(&self, sa: &SaParams<'_>, offload: Option<Offload>) -> Result<(), AddError> {
+        let local = if sa.direction == Direction::In { sa.id.dst } else { sa.id.src };
+        let offload = match offload {
+            None => None,
+            Some(kind) => Some((kind, self.interface_of(local).ok_or(AddError::NoDevice)?)),
+        };
+        self.shared.add(sa, offload, self.settings.ports_in_transport)
+    }
+
+    fn change(&self, policy: &Policy, change: Change<'_>) -> Result<(), NetlinkError> {
+        let (message, user) = match change {
+            Change::Install(XfrmMessage::AddPolicy(message), user) if self.settings.policy_update => {
+                (XfrmMessage::UpdatePolicy(message), Some(user))
+            }
+            Change::Install(message, user) => (message, Some(user)),
+            Change::Remove(message) => (message, None),
+        };
+        let result = self.shared.request(message);
+        if let Some(routes) = &self.routes {
+            match user {
+                // The route leads into the tunnel: not before the policy that protects what takes it.
+                Some(user) if result.is_ok() => routes.set(policy, user),
+                Some(_) => {}
+                None => routes.unset(policy),
+            }
+        }
+        result.map(drop)
+    }
+
+    fn remove_all(&self, policies: &[Policy]) -> Result<(), KernelError> {
+        let apply: Apply<'_> = &|policy, change| self.change(policy, change);
+        let mut result = Ok(());
+        for policy in policies {
+            if let Err(error) = self.policies.remove(policy, apply) {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
+    fn expand(&self, params: &PolicyParams<'_>) -> Result<Vec<Policy>, KernelError> {
+        let interface = match params.interface {
+            None => 0,
+            Some(name) => if_nametoindex(name).map_err(|error| {
+                log!(KNL, 1, "unable to restrict a policy to interface '{name}': {}", error.desc());
+                KernelError::NotFound
+            })?,
+        };
+        Ok(policy::policies(params, interface).collect())
+    }
+}
+
+/// Why an SA was not added.
+#[derive(Debug, thiserror::Error)]
+enum AddError {
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    #[error("no device to offload to")]
+    NoDevice,
+}
+
+impl AddError {
+    fn for_ike(&self) -> KernelError {
+        match self {
+            Self::Unsupported(_) => KernelError::NotSupported,
+            Self::Netlink(error) => failed(error),
+            Self::NoDevice => KernelError::Failed(self.to_string()),
+        }
+    }
+}
+
+impl Shared {
+    fn request(&self, message: XfrmMessage) -> Result<Vec<Message>, NetlinkError> {
+        self.socket.request(Message::from(message), 0)
+    }
+
+    fn allocate(&self, protocol: Protocol, ends: (IpAddr, IpAddr), spis: (u32, u32)) -> Result<Option<Spi>, AddError> {
+        let message = state::allocate(protocol, ends, spis, self.version)?;
+        let answers = self.request(XfrmMessage::AllocSpi(message))?;
+        Ok(answers.iter().find_map(|answer| match answer.get() {
+            XfrmMessage::AddSa(sa) => Spi::new(sa.user_sa_info.id.spi),
+            XfrmMessage::AllocSpi(spi) => Spi::new(spi.spi_info.info.id.spi),
+            _ => None,
+        }))
+    }
+
+    fn add(&self, sa: &SaParams<'_>, offload: Option<(Offload, u32)>, ports: bool) -> Result<(), AddError> {
+        let message = || state::install(sa, self.version, offload, ports);
+        let result = match sa.direction {
+            Direction::In => match self.request(XfrmMessage::UpdateSa(message()?)) {
+                Err(error) if error.is_not_found() => {
+                    log!(KNL, 1, "allocated SPI not found anymore, try to add SAD entry");
+                    self.request(XfrmMessage::AddSa(message()?))
+                }
+                result => result,
+            },
+            Direction::Out => self.request(XfrmMessage::AddSa(message()?)),
+        };
+        result?;
+        self.sas.insert(sa.id, sa.lifetimes);
+        Ok(())
+    }
+
+    fn get(&self, id: &SaId) -> Result<Message, AddError> {
+        let answers = self.request(XfrmMessage::GetSa(state::name(id)?))?;
+        let found = answers.into_iter().find(|answer| matches!(answer.get(), XfrmMessage::AddSa(_)));
+        found.ok_or_else(|| AddError::Netlink(NetlinkError::Malformed("no SA in the answer".to_owned())))
+    }
+
+    fn delete(&self, id: &SaId) -> Result<(), AddError> {
+        self.sas.remove(id);
+        self.request(XfrmMessage::DeleteSa(state::name(id)?))?;
+        Ok(())
+    }
+
+    /// Events were lost: reports what they would have told.
+    fn compare(&self, sink: &EventSink) {
+        let ids = self.sas.all();
+        log!(KNL, 1, "XFRM events were lost, comparing {} SAs with the kernel's", ids.len());
+        for id in ids {
+            let event = match self.get(&id) {
+                Ok(answer) => self.sas.missed(&id, modified(&answer)),
+                Err(AddError::Netlink(error)) if error.is_not_found() => self.sas.missed(&id, None),
+                Err(error) => {
+                    log!(KNL, 1, "unable to query SAD entry with SPI {}: {error}", id.spi);
+                    None
+                }
+            };
+            event.into_iter().for_each(|event| sink(event));
+        }
+    }
+}
+
+fn modified(message: &Message) -> Option<&ModifyMessage> {
+    match message.get() {
+        XfrmMessage::AddSa(sa) => Some(sa),
+        _ => None,
+    }
+}
+
+/// How long the kernel keeps what an acquire or the reservation of an SPI left behind.
+fn expire_acquires_after(seconds: u32) {
+    const PATH: &str = "/proc/sys/net/core/xfrm_acq_expires";
+    if let Err(error) = std::fs::write(PATH, seconds.to_string()) {
+        log!(KNL, 1, "unable to write to {PATH}: {error}");
+    }
+}
+
+/// IKE gets through whatever the policies are; ESP in UDP goes to the kernel.
+fn prepare(sockets: &IkeSockets) {
+    for socket in sockets.plain.iter().chain(&sockets.nat_t) {
+        if let Err(error) = bypass(socket) {
+            log!(KNL, 1, "unable to set IPSEC_POLICY on socket: {}", error.desc());
+        }
+    }
+    for socket in &sockets.nat_t {
+        if let Err(error) = enable_udp_encap(socket) {
+            log!(KNL, 1, "unable to set UDP_ENCAP: {}", error.desc());
+        }
+    }
+}
+
+impl Kernel for Netlink {
+    fn features(&self) -> Features {
+        let mut features = Features::ESP_V3_TFC | Features::POLICY_SPI | Features::ACQUIRE_SEQ;
+        features.set(Features::SA_USE_TIME, self.shared.version.has_sa_use_time());
+        features
+    }
+
+    fn allocate_spi(&self, protocol: Protocol, src: IpAddr, dst: IpAddr) -> Result<Spi, KernelError> {
+        match self.shared.allocate(protocol, (src, dst), self.settings.spis) {
+            Ok(Some(spi)) => Ok(spi),
+            Ok(None) => {
+                log!(KNL, 1, "unable to get SPI");
+                Err(KernelError::Failed("no SPI in the answer".to_owned()))
+            }
+            Err(error) => {
+                log!(KNL, 1, "unable to get SPI: {error}");
+                Err(error.for_ike())
+            }
+        }
+    }
+
+    fn add_sa(&self, sa: &SaParams<'_>) -> Result<(), KernelError> {
+        let result = match sa.hw_offload {
+            HwOffload::No => self.add(sa, None),
+            HwOffload::Crypto => self.add(sa, Some(Offload::Crypto)),
+            HwOffload::Packet => self.add(sa, Some(Offload::Packet)),
+            HwOffload::Auto => self
+                .add(sa, Some(Offload::Packet))
+                .or_else(|_| self.add(sa, Some(Offload::Crypto)))
+                .or_else(|_| self.add(sa, None)),
+        };
+        result.map_err(|error| {
+            log!(KNL, 1, "unable to add SAD entry with SPI {}: {error}", sa.id.spi);
+            error.for_ike()
+        })
+    }
+
+    fn update_sa(&self, update: &SaUpdate) -> Result<(), KernelError> {
+        let fail = |error: AddError| {
+            log!(KNL, 1, "unable to update SAD entry with SPI {}: {error}", update.id.spi);
+            error.for_ike()
+        };
+        let current = self.shared.get(&update.id).map_err(fail)?;
+        let Some(current) = modified(&current) else { return Err(KernelError::NotFound) };
+        let interface = self.interface_of(update.src).or_else(|| self.interface_of(update.dst));
+        // The kernel moves no SA in place: it goes and comes back with its counters and its replay window.
+        let moved = Message::from(XfrmMessage::AddSa(state::moved(current, update, interface)));
+        let name = state::name(&update.id).map_err(|error| fail(error.into()))?;
+        self.shared.request(XfrmMessage::DeleteSa(name)).map_err(|error| fail(error.into()))?;
+        let added = self.shared.socket.request(moved, 0);
+        if let Err(error) = added {
+            self.shared.sas.remove(&update.id);
+            return Err(fail(error.into()));
+        }
+        self.shared.sas.rename(&update.id, SaId { src: update.src, dst: update.dst, ..update.id });
+        Ok(())
+    }
+
+    fn query_sa(&self, id: &SaId) -> Result<SaUsage, KernelError> {
+        let answer = self.shared.get(id).map_err(|error| {
+            let error_for_ike = error.for_ike();
+            if error_for_ike != KernelError::NotFound {
+                log!(KNL, 1, "unable to query SAD entry with SPI {}: {error}", id.spi);
+            }
+            error_for_ike
+        })?;
+        let current = modified(&answer).ok_or(KernelError::NotFound)?;
+        Ok(self.shared.sas.usage(id, current, monotonic()))
+    }
+
+    fn delete_sa(&self, id: &SaId) -> Result<(), KernelError> {
+        self.shared.delete(id).map_err(|error| {
+            let error_for_ike = error.for_ike();
+            if error_for_ike != KernelError::NotFound {
+                log!(KNL, 1, "unable to delete SAD entry with SPI {}: {error}", id.spi);
+            }
+            error_for_ike
+        })
+    }
+
+    fn add_policies(&self, params: &PolicyParams<'_>) -> Result<(), KernelError> {
+        let policies = self.expand(params)?;
+        let apply: Apply<'_> = &|policy, change| self.change(policy, change);
+        for (index, policy) in policies.iter().enumerate() {
+            if let Err(error) = self.policies.add(policy, apply) {
+                // Logged by now, or not there because the error is the reason.
+                let _ = self.remove_all(policies.get(..index).unwrap_or_default());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn delete_policies(&self, params: &PolicyParams<'_>) -> Result<(), KernelError> {
+        self.remove_all(&self.expand(params)?)
+    }
+}

@@ -1,0 +1,247 @@
+//! Policies as messages to the kernel, and which of them wins.
+
+use std::net::IpAddr;
+
+use ike::config::Mode;
+use ike::ids::{IfId, Mark, Reqid, Spi};
+use ike::kernel::{Direction, PolicyAction, PolicyClass, PolicyParams};
+use netlink_packet_core::Emitable;
+use netlink_packet_xfrm::constants::{
+    XFRM_INF, XFRM_MODE_TRANSPORT, XFRM_POLICY_ALLOW, XFRM_POLICY_BLOCK, XFRM_POLICY_FWD, XFRM_POLICY_IN,
+    XFRM_POLICY_OUT, XFRM_SHARE_ANY,
+};
+use netlink_packet_xfrm::policy::{DelGetMessage, ModifyMessage};
+use netlink_packet_xfrm::{
+    LifetimeConfig, Selector, UserPolicyId, UserPolicyInfo, UserTemplate, XFRM_SELECTOR_LEN, XfrmAttrs,
+};
+use strongswan::crypto::Protocol;
+use strongswan::selectors::TrafficSelector;
+
+use super::selector::{family, selector};
+use super::state::{self, Unsupported};
+
+/// Which packets a policy of the kernel looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Hook {
+    /// Those for this machine.
+    In,
+    /// Those that leave.
+    Out,
+    /// Those that pass through.
+    Forward,
+}
+
+impl Hook {
+    fn number(self) -> u8 {
+        match self {
+            Self::In => XFRM_POLICY_IN,
+            Self::Out => XFRM_POLICY_OUT,
+            Self::Forward => XFRM_POLICY_FWD,
+        }
+    }
+}
+
+impl std::fmt::Display for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::In => "in",
+            Self::Out => "out",
+            Self::Forward => "fwd",
+        })
+    }
+}
+
+/// What makes two policies the same one to the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct Key {
+    hook: Hook,
+    selector: [u8; XFRM_SELECTOR_LEN],
+    mark: Mark,
+    if_id: IfId,
+}
+
+/// What somebody wants such a policy to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct User {
+    /// The policy's place: smaller wins.
+    pub(super) priority: u32,
+    /// The computed priority, which orders equal configured ones.
+    pub(super) computed: u32,
+    /// What it does.
+    pub(super) action: PolicyAction,
+    /// The SAs it wants, if it wants any.
+    pub(super) template: Option<Template>,
+}
+
+/// The SAs that a policy wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Template {
+    pub(super) reqid: Reqid,
+    pub(super) src: IpAddr,
+    pub(super) dst: IpAddr,
+    pub(super) protocol: Protocol,
+    pub(super) mode: Mode,
+    /// Tells CHILD_SAs that share a policy apart; outbound it also chooses the SA.
+    pub(super) spi: Option<Spi>,
+}
+
+/// One policy of the kernel with what one user wants it to do.
+#[derive(Debug, Clone)]
+pub(super) struct Policy {
+    pub(super) key: Key,
+    pub(super) user: User,
+    pub(super) hook: Hook,
+    pub(super) src: TrafficSelector,
+    pub(super) dst: TrafficSelector,
+    selector: Selector,
+}
+
+impl std::fmt::Display for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} === {} {}", self.src, self.dst, self.hook)
+    }
+}
+
+/// All policies that a call asks for. `interface` is the index of the one they are restricted to, 0 for none.
+pub(super) fn policies<'a>(params: &'a PolicyParams<'_>, interface: u32) -> impl Iterator<Item = Policy> + 'a {
+    let pairs = params.local_ts.iter().flat_map(move |local| {
+        let fits = move |remote: &&TrafficSelector| {
+            let (a, b) = (local.protocol(), remote.protocol());
+            remote.family() == local.family() && (a == 0 || b == 0 || a == b)
+        };
+        params.remote_ts.iter().filter(fits).map(move |remote| (*local, *remote))
+    });
+    pairs.flat_map(move |(local, remote)| {
+        let main = |hook, src, dst| Policy::new(params, hook, (src, dst), interface, true);
+        match params.direction {
+            Direction::In => {
+                let tunneled = !matches!(params.mode, Mode::Transport | Mode::TransportProxy);
+                [Some(main(Hook::In, remote, local)), tunneled.then(|| main(Hook::Forward, remote, local))]
+            }
+            Direction::Out => {
+                let forwarded = params.fwd_out && params.action == PolicyAction::Ipsec;
+                let forward = || Policy::new(params, Hook::Forward, (local, remote), interface, false);
+                [Some(main(Hook::Out, local, remote)), forwarded.then(forward)]
+            }
+        }
+        .into_iter()
+        .flatten()
+    })
+}
+
+impl Policy {
+    /// Without `protect`, packets may pass that an outbound policy will catch after forwarding.
+    fn new(
+        params: &PolicyParams<'_>,
+        hook: Hook,
+        (src, dst): (TrafficSelector, TrafficSelector),
+        interface: u32,
+        protect: bool,
+    ) -> Self {
+        let interface = if hook == Hook::Out || params.action != PolicyAction::Ipsec { interface } else { 0 };
+        let selector = selector(&src, &dst, interface);
+        let class = if protect { params.class } else { PolicyClass::Routed };
+        let computed = priority(class, &selector);
+        let endpoints = match params.direction {
+            Direction::In => (params.remote, params.local),
+            Direction::Out => (params.local, params.remote),
+        };
+        let template = params.reqid.filter(|_| protect && params.action == PolicyAction::Ipsec).map(|reqid| Template {
+            reqid,
+            src: endpoints.0,
+            dst: endpoints.1,
+            protocol: params.protocol,
+            mode: params.mode,
+            spi: params.spi,
+        });
+        let mut bytes = [0; XFRM_SELECTOR_LEN];
+        selector.emit(&mut bytes);
+        Self {
+            key: Key { hook, selector: bytes, mark: params.mark, if_id: params.if_id },
+            user: User {
+                priority: if params.priority == 0 { computed } else { params.priority },
+                computed,
+                action: params.action,
+                template,
+            },
+            hook,
+            src,
+            dst,
+            selector,
+        }
+    }
+
+    /// Whether it is for no XFRM interface.
+    pub(super) fn is_plain(&self) -> bool {
+        self.key.if_id.is_none()
+    }
+
+    /// The message that installs it the way `user` wants it.
+    pub(super) fn install(&self, user: &User) -> Result<ModifyMessage, Unsupported> {
+        let lifetime_cfg = LifetimeConfig {
+            soft_byte_limit: XFRM_INF,
+            hard_byte_limit: XFRM_INF,
+            soft_packet_limit: XFRM_INF,
+            hard_packet_limit: XFRM_INF,
+            ..LifetimeConfig::default()
+        };
+        let user_policy_info = UserPolicyInfo {
+            selector: self.selector,
+            lifetime_cfg,
+            priority: user.priority,
+            direction: self.hook.number(),
+            action: if user.action == PolicyAction::Drop { XFRM_POLICY_BLOCK } else { XFRM_POLICY_ALLOW },
+            share: XFRM_SHARE_ANY,
+            ..UserPolicyInfo::default()
+        };
+        let mut nlas = Vec::new();
+        if let Some(template) = &user.template {
+            nlas.push(XfrmAttrs::Template(vec![self.template(template)?]));
+        }
+        nlas.extend(state::tags(self.key.mark, self.key.if_id));
+        Ok(ModifyMessage { user_policy_info, nlas })
+    }
+
+    fn template(&self, wanted: &Template) -> Result<UserTemplate, Unsupported> {
+        let mut template = UserTemplate {
+            family: family(wanted.src),
+            reqid: wanted.reqid.get(),
+            mode: state::mode(wanted.mode)?,
+            ..UserTemplate::default()
+        };
+        template.id.proto = state::protocol(wanted.protocol)?;
+        if template.mode != XFRM_MODE_TRANSPORT {
+            template.source(&wanted.src);
+            template.destination(&wanted.dst);
+        }
+        if self.hook == Hook::Out {
+            template.id.spi = wanted.spi.map_or(0, |spi| spi.get());
+        }
+        Ok(template)
+    }
+
+    /// The message that removes it.
+    pub(super) fn remove(&self) -> DelGetMessage {
+        let user_policy_id =
+            UserPolicyId { selector: self.selector, direction: self.hook.number(), ..UserPolicyId::default() };
+        DelGetMessage { user_policy_id, nlas: state::tags(self.key.mark, self.key.if_id).collect() }
+    }
+}
+
+/// strongSwan's order: classes first, then narrower selectors.
+fn priority(class: PolicyClass, selector: &Selector) -> u32 {
+    const BASE: u32 = 200_000;
+    let class_base = match class {
+        PolicyClass::Pass => BASE,
+        PolicyClass::Default | PolicyClass::Routed => 2 * BASE,
+        PolicyClass::Fallback => 3 * BASE,
+    };
+    let prefixes = u32::from(selector.prefixlen_s) + u32::from(selector.prefixlen_d);
+    let ports = selector.sport_mask.count_ones() + selector.dport_mask.count_ones();
+    let narrower = prefixes * 512
+        + if selector.proto == 0 { 0 } else { 256 }
+        + ports * 4
+        + if selector.ifindex == 0 { 0 } else { 2 }
+        + u32::from(class != PolicyClass::Routed);
+    class_base - narrower
+}
