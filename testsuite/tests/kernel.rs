@@ -7,7 +7,7 @@ use testsuite::lab::Lab;
 use testsuite::traffic::{ping, tcp_transfer};
 use testsuite::uml::on_esp_kernel;
 
-use Make::StrongSwan;
+use Make::{Ours, StrongSwan};
 
 /// The laboratory itself: the kernel takes an ESP state, shows it and forgets it.
 #[test]
@@ -61,4 +61,19 @@ fn tunnel(name: &str, makes: (Make, Make), connection: &Connection) -> Result<()
 #[test]
 fn strongswan_with_itself() -> Result<()> {
     on_esp_kernel("strongswan_with_itself", || tunnel("ss", (StrongSwan, StrongSwan), &Connection::new(Auth::Psk)))
+}
+
+#[test]
+fn ours_with_ours() -> Result<()> {
+    on_esp_kernel("ours_with_ours", || tunnel("oo", (Ours, Ours), &Connection::new(Auth::Psk)))
+}
+
+#[test]
+fn ours_initiates_to_strongswan() -> Result<()> {
+    on_esp_kernel("ours_initiates_to_strongswan", || tunnel("os", (Ours, StrongSwan), &Connection::new(Auth::Psk)))
+}
+
+#[test]
+fn strongswan_initiates_to_ours() -> Result<()> {
+    on_esp_kernel("strongswan_initiates_to_ours", || tunnel("so", (StrongSwan, Ours), &Connection::new(Auth::Psk)))
 }
