@@ -9,5 +9,6 @@ pub mod jobs;
 pub mod kernel;
 pub mod manager;
 pub mod net;
+pub mod pools;
 pub mod settings;
 pub mod traps;

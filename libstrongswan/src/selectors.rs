@@ -214,7 +214,13 @@ impl TrafficSelector {
     /// The selector for a single address: what becomes of `dynamic`, and of any selector in transport mode.
     #[must_use]
     pub fn with_address(&self, address: IpAddr) -> Self {
-        Self { addresses: AddressRange::host(address), dynamic: false, ..*self }
+        self.with_addresses(AddressRange::host(address))
+    }
+
+    /// The selector for these addresses.
+    #[must_use]
+    pub fn with_addresses(&self, addresses: AddressRange) -> Self {
+        Self { addresses, dynamic: false, ..*self }
     }
 
     /// Whether every packet of `other` is one of these.
@@ -253,6 +259,12 @@ impl TrafficSelector {
 
 /// Replaces `dynamic` selectors by one for each of `hosts` and drops duplicates.
 pub fn resolve(configured: &[TrafficSelector], hosts: &[IpAddr]) -> Vec<TrafficSelector> {
+    let hosts: Vec<_> = hosts.iter().copied().map(AddressRange::host).collect();
+    resolve_ranges(configured, &hosts)
+}
+
+/// Replaces `dynamic` selectors by one for each of `ranges` and drops duplicates.
+pub fn resolve_ranges(configured: &[TrafficSelector], ranges: &[AddressRange]) -> Vec<TrafficSelector> {
     let mut resolved = Vec::with_capacity(configured.len());
     let mut add = |selector| {
         if !resolved.contains(&selector) {
@@ -261,7 +273,7 @@ pub fn resolve(configured: &[TrafficSelector], hosts: &[IpAddr]) -> Vec<TrafficS
     };
     for selector in configured {
         if selector.dynamic {
-            hosts.iter().for_each(|host| add(selector.with_address(*host)));
+            ranges.iter().for_each(|range| add(selector.with_addresses(*range)));
         } else {
             add(*selector);
         }

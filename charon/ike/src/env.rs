@@ -10,6 +10,7 @@ use strongswan::crypto::Rng;
 use strongswan::identity::Identity;
 use strongswan::selectors::TrafficSelector;
 
+use crate::attributes::{AttributeHandlers, Pools};
 use crate::config::{IkeConfig, PeerConfig};
 use crate::ids::{IfId, IkeSpi, Mark, Reqid, UniqueId};
 use crate::kernel::Kernel;
@@ -36,6 +37,10 @@ pub struct Env<'a> {
     pub ids: &'a dyn UniqueIds,
     /// Other IKE_SAs.
     pub peers: &'a dyn Peers,
+    /// Addresses and attributes for clients.
+    pub pools: &'a dyn Pools,
+    /// Uses for attributes that peers assign.
+    pub handlers: &'a dyn AttributeHandlers,
 }
 
 /// Loaded connections.

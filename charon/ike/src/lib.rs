@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attributes;
 pub mod config;
 mod env;
 pub mod ids;

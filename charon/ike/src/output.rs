@@ -159,6 +159,8 @@ pub enum Alert {
     UniqueKeep,
     /// A CHILD_SA failed, its IKE_SA lives on.
     KeepOnChildSaFailure,
+    /// No virtual IP could be assigned.
+    VipFailure,
     /// The IKE_SA reached its maximum lifetime.
     IkeSaExpired,
 }
@@ -186,6 +188,7 @@ impl Alert {
             Self::UniqueReplace => "unique-replace",
             Self::UniqueKeep => "unique-keep",
             Self::KeepOnChildSaFailure => "keep-on-child-sa-failure",
+            Self::VipFailure => "vip-failure",
             Self::IkeSaExpired => "ike-sa-expired",
         }
     }

@@ -22,6 +22,7 @@ task_types! {
     IkeAuth "IKE_AUTH",
     IkeCertPre "IKE_CERT_PRE",
     IkeCertPost "IKE_CERT_POST",
+    IkeConfig "IKE_CONFIG",
     IkeEstablish "IKE_ESTABLISH",
     IkeVendor "IKE_VENDOR",
     IkeRekey "IKE_REKEY",

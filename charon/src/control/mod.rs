@@ -9,6 +9,7 @@ mod clear_creds;
 mod events;
 mod get_conns;
 mod get_keys;
+mod get_pools;
 mod get_shared;
 mod initiate;
 mod list_certs;
@@ -18,6 +19,7 @@ mod list_sas;
 mod load_cert;
 mod load_conn;
 mod load_key;
+mod load_pool;
 mod load_shared;
 mod log;
 mod operations;
@@ -30,6 +32,7 @@ mod stats;
 mod terminate;
 mod unload_conn;
 mod unload_key;
+mod unload_pool;
 mod unload_shared;
 mod version;
 
@@ -48,6 +51,7 @@ pub use operations::{DaemonStats, Operations};
 
 use crate::bus::log::Loggers;
 use crate::config::Connections;
+use crate::pools::Pools;
 use log::LogSink;
 
 /// Events clients can subscribe to.
@@ -88,6 +92,9 @@ const COMMANDS: &[(&str, Command)] = &[
     ("unload-shared", unload_shared::run),
     ("get-shared", get_shared::run),
     ("clear-creds", clear_creds::run),
+    ("load-pool", load_pool::run),
+    ("unload-pool", unload_pool::run),
+    ("get-pools", get_pools::run),
     ("initiate", initiate::run),
     ("terminate", terminate::run),
     ("rekey", rekey::run),
@@ -99,6 +106,7 @@ const COMMANDS: &[(&str, Command)] = &[
 pub struct Control {
     connections: Arc<Connections>,
     credentials: Arc<Store>,
+    pools: Arc<Pools>,
     operations: Arc<dyn Operations>,
     log: Arc<LogSink>,
     /// Held while a connection is loaded or unloaded and the start actions that follow are handed over, so that those of
@@ -113,14 +121,22 @@ impl fmt::Debug for Control {
 }
 
 impl Control {
-    /// The commands over these connections and credentials; `log` events come from `loggers`.
+    /// The commands over these connections, credentials and pools; `log` events come from `loggers`.
     pub fn new(
         connections: Arc<Connections>,
         credentials: Arc<Store>,
+        pools: Arc<Pools>,
         operations: Arc<dyn Operations>,
         loggers: &Arc<Loggers>,
     ) -> Arc<Self> {
-        Arc::new(Self { connections, credentials, operations, log: LogSink::new(loggers), loading: Mutex::new(()) })
+        Arc::new(Self {
+            connections,
+            credentials,
+            pools,
+            operations,
+            log: LogSink::new(loggers),
+            loading: Mutex::new(()),
+        })
     }
 
     /// Opens the socket and serves it. The returned [`Events`] raise events for its clients; they ask `kernel` for the

@@ -32,6 +32,7 @@ use crate::jobs::{KernelEvents, ProcessMessage};
 use crate::kernel::{DataPlane, DataPlaneError};
 use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
 use crate::net::{Delivery, NoSockets, Receiver, Sender, Sockets};
+use crate::pools::{AttributesForAll, Pools, Resolve, ResolveSettings};
 use crate::settings;
 use crate::traps::Traps;
 use operations::DaemonOperations;
@@ -83,6 +84,7 @@ pub enum StartError {
 pub struct Base {
     settings: Mutex<Settings>,
     ike_settings: Arc<ArcSwap<IkeSettings>>,
+    attributes: Arc<ArcSwap<AttributesForAll>>,
     loggers: Arc<Loggers>,
     options: Options,
     /// The ports of the sockets, regular and for NAT traversal, once they are open: a configured 0 means any.
@@ -94,10 +96,11 @@ impl Base {
     pub fn new(settings: Settings, loggers: Arc<Loggers>, options: Options) -> Arc<Self> {
         loggers.configure(&settings::loggers(&settings, options.levels, options.use_syslog));
         let ike_settings = Arc::new(ArcSwap::from_pointee(settings::ike(&settings)));
+        let attributes = Arc::new(ArcSwap::from_pointee(AttributesForAll::from_settings(&settings)));
         set_rdn_matching(settings::rdn_matching(&settings));
         report(&settings);
         let ports = OnceLock::new();
-        Arc::new(Self { settings: Mutex::new(settings), ike_settings, loggers, options, ports })
+        Arc::new(Self { settings: Mutex::new(settings), ike_settings, attributes, loggers, options, ports })
     }
 
     /// Reads strongswan.conf again. What was in force stays in force if that fails.
@@ -113,6 +116,7 @@ impl Base {
         }
         self.loggers.configure(&settings::loggers(&settings, self.options.levels, self.options.use_syslog));
         self.store_ike_settings(settings::ike(&settings));
+        self.attributes.store(Arc::new(AttributesForAll::from_settings(&settings)));
         set_rdn_matching(settings::rdn_matching(&settings));
         report(&settings);
         Ok(())
@@ -160,6 +164,7 @@ pub struct Daemon {
     receiver: Receiver,
     manager: Arc<Manager>,
     traps: Arc<Traps>,
+    resolve: Arc<Resolve>,
     vici: Mutex<Option<Server>>,
     data_plane: DataPlane,
     _pidfile: PidFile,
@@ -186,6 +191,8 @@ impl Daemon {
         let sender = Sender::new(sockets, settings::send_delay(&settings));
         let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), port));
         let credentials = Arc::new(Store::default());
+        let pools = Arc::new(Pools::new(Arc::clone(&base.attributes)));
+        let resolve = Arc::new(Resolve::new(ResolveSettings::from_settings(&settings), Arc::clone(&processor)));
         let manager = Manager::new(
             settings::manager(&settings),
             Surroundings {
@@ -193,6 +200,8 @@ impl Daemon {
                 config: Arc::<Connections>::clone(&connections),
                 credentials: Arc::clone(&credentials),
                 kernel: data_plane.kernel(),
+                pools: Arc::<Pools>::clone(&pools),
+                handlers: Arc::<Resolve>::clone(&resolve),
                 bus: Arc::clone(&bus),
                 sender: sender.clone(),
                 processor: Arc::clone(&processor),
@@ -222,7 +231,7 @@ impl Daemon {
             since: local_time(),
             plugins: PARTS.iter().chain([&data_plane.name()]).map(ToString::to_string).collect(),
         });
-        let control = Control::new(connections, credentials, operations, &base.loggers);
+        let control = Control::new(connections, credentials, pools, operations, &base.loggers);
         let endpoint: Endpoint = settings::vici_socket(&settings).parse()?;
         let kernel = Arc::clone(manager.kernel());
         let (vici, events) = control.serve(&endpoint, ServerOptions::default(), kernel)?;
@@ -236,6 +245,7 @@ impl Daemon {
             receiver,
             manager,
             traps,
+            resolve,
             vici: Mutex::new(Some(vici)),
             data_plane,
             _pidfile: pidfile,
@@ -277,6 +287,8 @@ impl Daemon {
         self.traps.flush();
         self.receiver.stop();
         self.processor.shutdown();
+        // Nobody is left to do it as a job.
+        self.resolve.apply();
         self.data_plane.shut_down();
         if let Some(vici) = self.vici.lock().take() {
             vici.stop(GRACE);

@@ -5,8 +5,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use ike::attributes::Held;
 use ike::ids::{Reqid, Spi};
 use ike::kernel::{
     Direction, Features, Kernel, KernelError, PolicyAction, PolicyClass, PolicyParams, SaId, SaParams, SaUpdate,
@@ -67,11 +69,34 @@ struct Books {
     policies: HashMap<FakePolicy, usize>,
 }
 
+/// Virtual IPs and the number of their users.
+type VirtualIps = Arc<Mutex<HashMap<IpAddr, usize>>>;
+
+/// A virtual IP in the books.
+#[derive(Debug)]
+struct FakeAddress {
+    address: IpAddr,
+    addresses: VirtualIps,
+}
+
+impl Held for FakeAddress {}
+
+impl Drop for FakeAddress {
+    fn drop(&mut self) {
+        let mut addresses = self.addresses.lock();
+        match addresses.get_mut(&self.address) {
+            Some(users) if *users > 1 => *users -= 1,
+            _ => drop(addresses.remove(&self.address)),
+        }
+    }
+}
+
 /// The fake data plane.
 #[derive(Debug)]
 pub struct FakeKernel {
     next_spi: AtomicU32,
     books: Mutex<Books>,
+    addresses: VirtualIps,
 }
 
 impl Default for FakeKernel {
@@ -83,7 +108,11 @@ impl Default for FakeKernel {
 impl FakeKernel {
     /// Empty books.
     pub fn new() -> Self {
-        Self { next_spi: AtomicU32::new(SystemRng.next_u32()), books: Mutex::new(Books::default()) }
+        Self {
+            next_spi: AtomicU32::new(SystemRng.next_u32()),
+            books: Mutex::new(Books::default()),
+            addresses: VirtualIps::default(),
+        }
     }
 
     /// The fake for a daemon: says loudly that nothing will be protected.
@@ -100,6 +129,11 @@ impl FakeKernel {
     /// Every policy with the number of its users, in no order.
     pub fn policies(&self) -> Vec<(FakePolicy, usize)> {
         self.books.lock().policies.iter().map(|(policy, users)| (policy.clone(), *users)).collect()
+    }
+
+    /// Virtual IPs, in no order.
+    pub fn virtual_ips(&self) -> Vec<IpAddr> {
+        self.addresses.lock().keys().copied().collect()
     }
 
     /// Numbers of reserved SPIs, SAs and policies.
@@ -197,6 +231,13 @@ impl Kernel for FakeKernel {
         }
         result
     }
+
+    fn add_virtual_ip(&self, address: IpAddr, _outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
+        let users = &mut *self.addresses.lock();
+        let users = users.entry(address).or_default();
+        *users = users.saturating_add(1);
+        Ok(Box::new(FakeAddress { address, addresses: Arc::clone(&self.addresses) }))
+    }
 }
 
 #[cfg(test)]
@@ -240,6 +281,18 @@ mod tests {
             assert_eq!(fake.delete_sa(&id), Err(KernelError::NotFound));
         }
         assert_eq!(fake.counts(), (0, 0, 0));
+    }
+
+    #[test]
+    fn virtual_ips_are_counted_by_user() {
+        let fake = FakeKernel::new();
+        let (vip, outer) = ([10, 3, 0, 1].into(), [192, 0, 2, 1].into());
+        let held = [fake.add_virtual_ip(vip, outer).unwrap(), fake.add_virtual_ip(vip, outer).unwrap()];
+        let [first, second] = held;
+        drop(first);
+        assert_eq!(fake.virtual_ips(), [vip]);
+        drop(second);
+        assert!(fake.virtual_ips().is_empty());
     }
 
     #[test]

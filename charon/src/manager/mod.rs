@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
+use ike::attributes::{AttributeHandlers, Pools};
 use ike::kernel::Kernel;
 use ike::{ConfigSource, IkeSettings};
 use strongswan::credentials::Store;
@@ -77,6 +78,10 @@ pub struct Surroundings {
     pub credentials: Arc<Store>,
     /// The data plane.
     pub kernel: Arc<dyn Kernel>,
+    /// Addresses and attributes for clients.
+    pub pools: Arc<dyn Pools>,
+    /// Uses for attributes that peers assign.
+    pub handlers: Arc<dyn AttributeHandlers>,
     /// Observers.
     pub bus: Arc<Bus>,
     /// The sockets.

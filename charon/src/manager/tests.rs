@@ -4,6 +4,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ike::IkeSaState;
+use ike::attributes::NoAttributes;
 use ike::config::PeerConfig;
 use ike::ids::UniqueId;
 use strongswan::credentials::{AuthOptions, SecretKind, SharedSecret, Store};
@@ -56,6 +57,8 @@ impl Node {
                 config: Arc::<Connections>::clone(&connections),
                 credentials: Arc::new(store),
                 kernel: Arc::<FakeKernel>::clone(&kernel),
+                pools: Arc::new(NoAttributes),
+                handlers: Arc::new(NoAttributes),
                 bus: Arc::clone(&bus),
                 sender: sender.clone(),
                 processor: Arc::clone(&processor),

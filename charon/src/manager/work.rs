@@ -164,6 +164,8 @@ impl Manager {
             kernel: &*self.around.kernel,
             ids: &*self.around.numbers,
             peers: &*self.indexes,
+            pools: &*self.around.pools,
+            handlers: &*self.around.handlers,
         };
         resident.sa.handle(input, &mut env);
     }

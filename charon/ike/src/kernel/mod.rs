@@ -15,6 +15,7 @@ use std::net::IpAddr;
 
 use strongswan::crypto::Protocol;
 
+use crate::attributes::Held;
 use crate::ids::Spi;
 
 bitflags::bitflags! {
@@ -102,4 +103,13 @@ pub trait Kernel: Send + Sync {
     /// # Errors
     /// [`KernelError::NotFound`] if one is not there.
     fn delete_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError>;
+
+    /// Makes `address` one of this machine's until the result is dropped. `outer` is our address on the way to the peer
+    /// that assigned it. An address may be installed several times.
+    ///
+    /// # Errors
+    /// If it cannot.
+    fn add_virtual_ip(&self, _address: IpAddr, _outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
+        Err(KernelError::NotSupported)
+    }
 }

@@ -185,6 +185,8 @@ impl IkeSa {
         for mut child in std::mem::take(&mut self.children) {
             child.uninstall(env);
         }
+        // after the CHILD_SAs, which use the addresses
+        self.assigned = None;
         self.push(Output::Destroy);
     }
 

@@ -1,6 +1,7 @@
 //! [`IkeSa`] and what it consists of: its state, keys, timers and CHILD_SAs. The exchanges that change them are in
 //! [`v2`](crate::v2).
 
+mod assigned;
 mod child;
 mod children;
 mod flags;
@@ -32,6 +33,7 @@ use crate::output::{Alert, Event, Output};
 use crate::snapshot::{Algorithms, IkeSaSnapshot, NatSituation};
 use crate::v2::{AuthVerified, Exchanges};
 
+pub(crate) use assigned::{Assigned, DynamicHosts};
 pub(crate) use child::{ChildSa, ChildTimer, Endpoints, Selectors, Tags};
 pub(crate) use children::SpiText;
 pub(crate) use flags::{Conditions, Extensions};
@@ -120,6 +122,7 @@ pub struct IkeSa {
     /// When we last sent anything.
     pub(crate) last_outbound: MonoTime,
     pub(crate) keying_tries: u32,
+    pub(crate) assigned: Option<Box<Assigned>>,
     finished: bool,
     outputs: VecDeque<Output>,
 }
@@ -162,6 +165,7 @@ impl IkeSa {
             last_inbound: now,
             last_outbound: now,
             keying_tries: 0,
+            assigned: None,
             finished: false,
             outputs: VecDeque::new(),
         }
@@ -290,8 +294,8 @@ impl IkeSa {
             established: self.established_at.filter(|_| established),
             rekey: timer(Timer::Rekey),
             reauth: timer(Timer::Reauth),
-            local_vips: Vec::new(),
-            remote_vips: Vec::new(),
+            local_vips: self.local_vips(),
+            remote_vips: self.remote_vips(),
             tasks_queued: self.exchanges.queued_types(),
             tasks_active: self.exchanges.active_types(),
             tasks_passive: self.exchanges.passive_types(),
@@ -314,6 +318,14 @@ impl IkeSa {
             Connection::Peer(config) => Some(&config.ike),
             Connection::Ike(config) => Some(config),
             Connection::Unknown => None,
+        }
+    }
+
+    /// Whether both sides are authenticated, even if the IKE_SA is not established yet.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        match &self.phase {
+            Phase::Handshake(handshake) => handshake.verified.is_some(),
+            Phase::Authenticated(_) => true,
         }
     }
 

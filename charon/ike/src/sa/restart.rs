@@ -61,6 +61,11 @@ impl IkeSa {
             successor.remote = remote;
             successor.queue(env, Box::new(tasks::ReauthComplete::new(self.unique_id)));
         }
+        let vips = self.local_vips();
+        if !vips.is_empty() {
+            // they stay installed, and are asked for again
+            successor.set_local_vips(env, &vips);
+        }
         for child in children {
             log!(IKE, 1, "restarting CHILD_SA {}", child.config.name);
             successor.queue(env, Box::new(tasks::ChildCreateInitiator::new(child)));

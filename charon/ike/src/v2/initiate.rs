@@ -11,13 +11,14 @@ use crate::task::TaskType;
 use crate::wire::{ExchangeType, Message, MessageId, NotifyType};
 
 /// The tasks of the first exchanges, in the order in which they run; all that are queued start together.
-const INITIAL: [TaskType; 8] = [
+const INITIAL: [TaskType; 9] = [
     TaskType::IkeVendor,
     TaskType::IkeInit,
     TaskType::IkeNatd,
     TaskType::IkeCertPre,
     TaskType::IkeAuth,
     TaskType::IkeCertPost,
+    TaskType::IkeConfig,
     TaskType::IkeEstablish,
     TaskType::ChildCreate,
 ];

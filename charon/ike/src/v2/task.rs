@@ -172,6 +172,7 @@ pub(crate) fn exchange_of(kind: TaskType) -> Option<ExchangeType> {
         TaskType::IkeNatd
         | TaskType::IkeCertPre
         | TaskType::IkeCertPost
+        | TaskType::IkeConfig
         | TaskType::IkeEstablish
         | TaskType::IkeVendor => None,
     }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope, CacheInfo};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType,
 };
@@ -199,7 +199,7 @@ impl Network {
         Ok(addresses.collect())
     }
 
-    /// Adds an address to an interface.
+    /// Adds a virtual IP to an interface.
     ///
     /// # Errors
     /// As the kernel reports.
@@ -340,6 +340,10 @@ fn address_message(interface: u32, (address, prefix_len): Prefix) -> AddressMess
     if address.is_ipv6() {
         // A virtual IP is ours alone; waiting for duplicates would only delay its use.
         message.header.flags = AddressHeaderFlags::Nodad;
+        // Deprecated from the start: it is the source of what a route says, and of nothing else.
+        let mut lifetime = CacheInfo::default();
+        (lifetime.ifa_preferred, lifetime.ifa_valid) = (0, u32::MAX);
+        message.attributes.push(AddressAttribute::CacheInfo(lifetime));
     }
     message.attributes.push(AddressAttribute::Local(address));
     message.attributes.push(AddressAttribute::Address(address));

@@ -22,8 +22,9 @@ mod sender;
 mod settings;
 mod timer;
 mod tun;
+mod virtual_ips;
 
-pub use settings::UserspaceSettings;
+pub use settings::{InstallVirtualIps, UserspaceSettings};
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -35,6 +36,7 @@ use esp::inbound::Inbound;
 use esp::outbound::Outbound;
 use esp::plane::Plane;
 use esp::spd::Action;
+use ike::attributes::Held;
 use ike::ids::Spi;
 use ike::kernel::{Direction, Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
 use strongswan::crypto::{Protocol, SystemRng};
@@ -50,6 +52,7 @@ use routes::{RouteError, Routes, Routing};
 use sender::EspSender;
 use timer::Timer;
 use tun::Tun;
+use virtual_ips::VirtualIps;
 
 /// Why the data plane could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,7 @@ pub struct Userspace {
     routes: Option<Routes>,
     shared: Arc<Shared>,
     settings: UserspaceSettings,
+    virtual_ips: Arc<VirtualIps>,
     /// Dropped to end the threads.
     stop: Mutex<Option<PipeWriter>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -110,10 +114,17 @@ impl Userspace {
         } else {
             None
         };
+        let virtual_ips = VirtualIps::new(Network::open()?, settings.virtual_ips.clone(), tun.index());
         let shared = Arc::new(Shared { plane: Plane::default(), tun, sender, timer: Timer::default(), events });
         let (stop, writer) = io::pipe().map_err(UserspaceError::Start)?;
-        let userspace =
-            Self { shared, routes, settings, stop: Mutex::new(Some(writer)), threads: Mutex::new(Vec::new()) };
+        let userspace = Self {
+            shared,
+            routes,
+            settings,
+            virtual_ips,
+            stop: Mutex::new(Some(writer)),
+            threads: Mutex::new(Vec::new()),
+        };
         userspace.spawn_all(&stop).map_err(UserspaceError::Start)?;
         Ok(userspace)
     }
@@ -326,6 +337,10 @@ impl Kernel for Userspace {
         }
         self.forget_reqid(policies);
         if found { Ok(()) } else { Err(KernelError::NotFound) }
+    }
+
+    fn add_virtual_ip(&self, address: IpAddr, _outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
+        virtual_ips::add(&self.virtual_ips, address)
     }
 }
 

@@ -9,6 +9,17 @@ use strongswan::settings::parse_int;
 /// Mark on our own packets if none is configured: the number of strongSwan's routing table.
 const DEFAULT_MARK: u32 = 220;
 
+/// What becomes of virtual IPs that a peer assigns to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InstallVirtualIps {
+    /// Somebody else cares for them.
+    No,
+    /// They are added to the TUN device.
+    OnTun,
+    /// They are added to the interface of this name.
+    On(String),
+}
+
 /// Settings of the userspace data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserspaceSettings {
@@ -26,6 +37,8 @@ pub struct UserspaceSettings {
     /// `kernel-libipsec.fwmark` or `socket-default.fwmark`: value and mask of the mark on IKE and ESP packets, which
     /// therefore do not look our routing table up.
     pub fwmark: (u32, u32),
+    /// `install_virtual_ip`, `install_virtual_ip_on`
+    pub virtual_ips: InstallVirtualIps,
     /// `spi_min` to `spi_max`
     pub spis: RangeInclusive<u32>,
 }
@@ -39,6 +52,7 @@ impl Default for UserspaceSettings {
             routing_table: 220,
             routing_table_prio: 220,
             fwmark: (DEFAULT_MARK, u32::MAX),
+            virtual_ips: InstallVirtualIps::OnTun,
             spis: 0xc000_0000..=0xcfff_ffff,
         }
     }
@@ -60,6 +74,11 @@ impl UserspaceSettings {
             routing_table: settings.get_int("charon.routing_table", default.routing_table),
             routing_table_prio: settings.get_int("charon.routing_table_prio", default.routing_table_prio),
             fwmark: marks.iter().find_map(|path| mark(settings, path)).unwrap_or(default.fwmark),
+            virtual_ips: match settings.get_str("charon.install_virtual_ip_on") {
+                _ if !settings.get_bool("charon.install_virtual_ip", true) => InstallVirtualIps::No,
+                Some(interface) => InstallVirtualIps::On(interface.to_owned()),
+                None => default.virtual_ips,
+            },
             spis: if min <= max { min..=max } else { max..=min },
         }
     }
@@ -97,6 +116,7 @@ mod tests {
     fn every_setting_is_read() {
         let settings = read(
             "charon { install_routes = no\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
+             install_virtual_ip_on = lo
              plugins { kernel-libipsec { raw_esp = yes\n allow_peer_ts = yes\n fwmark = 0x10/0xf0\n } } }",
         );
         let expected = UserspaceSettings {
@@ -106,9 +126,16 @@ mod tests {
             routing_table: 7,
             routing_table_prio: 8,
             fwmark: (0x10, 0xf0),
+            virtual_ips: InstallVirtualIps::On("lo".to_owned()),
             spis: 0x200..=0x300,
         };
         assert_eq!(settings, expected);
+    }
+
+    #[test]
+    fn virtual_ips_can_be_left_to_others() {
+        let settings = read("charon { install_virtual_ip = no\n install_virtual_ip_on = lo\n }");
+        assert_eq!(settings.virtual_ips, InstallVirtualIps::No);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(super) const GROUPS: &[Group] = &[
     network::KERNEL_NETLINK,
     network::KERNEL_LIBIPSEC,
     network::SOCKET_DEFAULT,
+    network::ATTR,
+    network::RESOLVE,
     network::UPDOWN,
     network::OTHERS,
     authentication::EAP,

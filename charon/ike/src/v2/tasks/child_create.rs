@@ -195,9 +195,12 @@ impl ChildCreateResponder {
     fn refused(sa: &mut IkeSa, env: &Env<'_>, message: &mut Outgoing, in_auth: bool, notify: Notify) {
         let retry = notify.kind == NotifyType::InvalidKePayload;
         message.push(notify);
-        if retry {
-            return;
+        if !retry {
+            Self::failed(sa, env, in_auth);
         }
+    }
+
+    fn failed(sa: &mut IkeSa, env: &Env<'_>, in_auth: bool) {
         log!(IKE, 1, "failed to establish CHILD_SA, keeping IKE_SA");
         sa.alert(Alert::KeepOnChildSaFailure);
         if in_auth && env.settings.close_ike_on_child_failure {
@@ -264,6 +267,12 @@ impl Task for ChildCreateResponder {
         if let Some(doing) = busy {
             log!(IKE, 1, "unable to create CHILD_SA while {doing} IKE_SA");
             message.notify(NotifyType::TemporaryFailure);
+            return Ok(Progress::Done);
+        }
+        let refused = [NotifyType::InternalAddressFailure, NotifyType::FailedCpRequired];
+        if refused.into_iter().any(|kind| message.message.has_notify(kind)) {
+            log!(IKE, 1, "configuration payload negotiation failed, no CHILD_SA built");
+            Self::failed(sa, env, in_auth);
             return Ok(Progress::Done);
         }
         match self.answer.build(sa, env, message, in_auth, None) {

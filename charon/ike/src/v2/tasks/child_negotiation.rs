@@ -1,6 +1,5 @@
 //! Negotiation of one CHILD_SA (RFC 7296 §1.3.1, §2.9): the part that creating and rekeying have in common.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Protocol, Secret, TransformType, ke};
@@ -14,7 +13,7 @@ use crate::env::Env;
 use crate::ids::{Reqid, UniqueId};
 use crate::kernel::Features;
 use crate::output::Alert;
-use crate::sa::{ChildSa, ChildSaState, IkeSa, InstallError, Selectors, Tags};
+use crate::sa::{ChildSa, ChildSaState, DynamicHosts, IkeSa, InstallError, Selectors, Tags};
 use crate::snapshot::Algorithms;
 use crate::v2::task::Outgoing;
 use crate::wire::{Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, SpiField, Ts};
@@ -124,7 +123,7 @@ impl Offer {
             message.notify(NotifyType::EspTfcPaddingNotSupported);
         }
         message.push(Sa::offer(self.proposals.iter().cloned(), spi.into()));
-        let (local, remote) = self.selectors(sa, &child);
+        let (local, remote) = self.selectors(sa, &child, true);
         message.push(Payload::TsI(Ts::new(local)));
         message.push(Payload::TsR(Ts::new(remote)));
         self.child = Some(child);
@@ -167,12 +166,15 @@ impl Offer {
         Ok(())
     }
 
-    /// The selectors we propose.
-    fn selectors(&self, sa: &IkeSa, child: &ChildSa) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
-        let (local_host, remote_host) = (sa.local.ip(), sa.remote.ip());
+    /// The selectors we propose, or those we accept of what the peer made of them.
+    fn selectors(&self, sa: &IkeSa, child: &ChildSa, propose: bool) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
+        let hosts = sa.dynamic_hosts();
         let (mut local, mut remote) = match &self.inherited {
             Some(inherited) => (inherited.local_ts.clone(), inherited.remote_ts.clone()),
-            None => own_selectors(&self.config, child.mode, local_host, remote_host),
+            None if propose && child.mode != Mode::Transport => {
+                (sa.propose_local(&self.config.local_ts, &hosts), resolve(&self.config.remote_ts, &hosts.remote))
+            }
+            None => own_selectors(sa, &self.config, child.mode, &hosts),
         };
         if let Some((source, destination)) = &self.packet {
             local.insert(0, *source);
@@ -251,7 +253,7 @@ impl Offer {
         child.protocol = proposal.protocol();
         agree_mode(child, message);
         child.tfc = !message.has_notify(NotifyType::EspTfcPaddingNotSupported);
-        let (local, remote) = self.selectors(sa, child);
+        let (local, remote) = self.selectors(sa, child, false);
         child.local_ts = narrow(&local, &ts_i.selectors);
         child.remote_ts = narrow(&remote, &ts_r.selectors);
         if child.local_ts.is_empty() || child.remote_ts.is_empty() || child.spi_out.is_none() {
@@ -289,19 +291,19 @@ impl Offer {
 
 /// Configured selectors with addresses in place of `dynamic`; transport mode has no others than the endpoints.
 fn own_selectors(
+    sa: &IkeSa,
     config: &ChildConfig,
     mode: Mode,
-    local_host: IpAddr,
-    remote_host: IpAddr,
+    hosts: &DynamicHosts,
 ) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
-    let side = |configured: &[TrafficSelector], host: IpAddr| {
-        if mode == Mode::Transport {
-            let to_host: Vec<_> = configured.iter().map(|ts| ts.with_address(host)).collect();
-            return resolve(&to_host, &[host]);
-        }
-        resolve(configured, &[host])
+    if mode != Mode::Transport {
+        return (resolve(&config.local_ts, &hosts.local), resolve(&config.remote_ts, &hosts.remote));
+    }
+    let side = |configured: &[TrafficSelector], host| {
+        let to_host: Vec<_> = configured.iter().map(|ts| ts.with_address(host)).collect();
+        resolve(&to_host, &[host])
     };
-    (side(&config.local_ts, local_host), side(&config.remote_ts, remote_host))
+    (side(&config.local_ts, sa.local.ip()), side(&config.remote_ts, sa.remote.ip()))
 }
 
 /// The mode both sides named, else tunnel mode.
@@ -475,7 +477,8 @@ impl Answer {
         ts_r: &[TrafficSelector],
     ) -> Result<Arc<ChildConfig>, Notify> {
         if let Some(config) = sa.config().map(|config| env.config.latest(config)) {
-            let wanted = Wanted { local: ts_r, remote: ts_i, local_host: sa.local.ip(), remote_host: sa.remote.ip() };
+            let hosts = sa.dynamic_hosts();
+            let wanted = Wanted { local: ts_r, remote: ts_i, hosts: &hosts };
             if let Some(child) = child_select::select(&config, &wanted) {
                 return Ok(child);
             }
@@ -540,7 +543,7 @@ impl Answer {
             Mode::Beet if self.beet => Mode::Beet,
             _ => Mode::Tunnel,
         };
-        let (local, remote) = own_selectors(&child.config, child.mode, sa.local.ip(), sa.remote.ip());
+        let (local, remote) = own_selectors(sa, &child.config, child.mode, &sa.dynamic_hosts());
         child.local_ts = narrow(&local, &ts_r.selectors);
         child.remote_ts = narrow(&remote, &ts_i.selectors);
         if child.mode == Mode::Transport && check_mode(child, sa).is_err() {

@@ -1,13 +1,12 @@
 //! Which child configuration serves the selectors a peer asks for (spec daemon.md §7.3).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use strongswan::log;
 use strongswan::selectors::{TrafficSelector, resolve};
 
 use crate::config::{ChildConfig, PeerConfig};
-use crate::sa::Selectors;
+use crate::sa::{DynamicHosts, Selectors};
 
 /// What is asked for, from our side.
 pub(super) struct Wanted<'a> {
@@ -15,10 +14,8 @@ pub(super) struct Wanted<'a> {
     pub(super) local: &'a [TrafficSelector],
     /// Selectors of the peer's side.
     pub(super) remote: &'a [TrafficSelector],
-    /// What `dynamic` means on our side.
-    pub(super) local_host: IpAddr,
-    /// What `dynamic` means on the peer's side.
-    pub(super) remote_host: IpAddr,
+    /// What `dynamic` means.
+    pub(super) hosts: &'a DynamicHosts,
 }
 
 /// A selector asked for early weighs more; so does one that is configured exactly.
@@ -40,8 +37,8 @@ pub(super) fn select(peer: &PeerConfig, wanted: &Wanted<'_>) -> Option<Arc<Child
     log!(CFG, 2, "looking for a child config for {}", Selectors(wanted.local, wanted.remote));
     let mut best: Option<(usize, &Arc<ChildConfig>)> = None;
     for child in peer.children.iter().filter(|child| !child.mode.is_shunt()) {
-        let local = weight(&resolve(&child.local_ts, &[wanted.local_host]), wanted.local);
-        let remote = weight(&resolve(&child.remote_ts, &[wanted.remote_host]), wanted.remote);
+        let local = weight(&resolve(&child.local_ts, &wanted.hosts.local), wanted.local);
+        let remote = weight(&resolve(&child.remote_ts, &wanted.hosts.remote), wanted.remote);
         if local == 0 || remote == 0 {
             continue;
         }
@@ -77,12 +74,9 @@ mod tests {
             child("host", "dynamic", "dynamic"),
         ];
         let (local, remote) = ([ts(local)], [ts(remote)]);
-        let wanted = Wanted {
-            local: &local,
-            remote: &remote,
-            local_host: "192.0.2.1".parse().unwrap(),
-            remote_host: "192.0.2.2".parse().unwrap(),
-        };
+        let hosts =
+            DynamicHosts { local: vec!["192.0.2.1".parse().unwrap()], remote: vec!["192.0.2.2".parse().unwrap()] };
+        let wanted = Wanted { local: &local, remote: &remote, hosts: &hosts };
         select(&peer, &wanted).map(|child| child.name.to_string())
     }
 

@@ -358,6 +358,7 @@ impl IkeSa {
         }
         new.last_outbound = self.last_outbound;
         new.children = std::mem::take(&mut self.children);
+        new.assigned = self.assigned.take();
         for queued in std::mem::take(&mut self.exchanges.queued) {
             match queued.task.kind() {
                 TaskType::IkeRekey | TaskType::IkeDpd => {}

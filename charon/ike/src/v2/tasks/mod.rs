@@ -8,6 +8,7 @@ mod child_delete;
 mod child_negotiation;
 mod child_rekey;
 mod child_select;
+mod config;
 mod dpd;
 mod establish;
 mod ike_delete;
@@ -37,6 +38,7 @@ pub(crate) fn initial() -> Vec<Box<dyn Task>> {
         Box::new(cert_pre::CertPre::default()),
         Box::new(auth::AuthInitiator::default()),
         Box::new(cert_post::CertPost),
+        Box::new(config::ConfigInitiator::default()),
         Box::new(establish::Establish),
     ]
 }
@@ -50,6 +52,7 @@ pub(crate) fn serving_initial() -> Vec<Box<dyn Task>> {
         Box::new(cert_pre::CertPre::default()),
         Box::new(auth::AuthResponder::default()),
         Box::new(cert_post::CertPost),
+        Box::new(config::ConfigResponder::default()),
         Box::new(establish::Establish),
         Box::new(ChildCreateResponder::default()),
     ]

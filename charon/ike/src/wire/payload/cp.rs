@@ -43,7 +43,7 @@ const MAX_ATTRIBUTES: usize = 1024;
 
 impl CpAttributeType {
     /// Whether a value of `len` bytes fits the type.
-    fn length_valid(self, len: usize) -> bool {
+    pub fn length_valid(self, len: usize) -> bool {
         match self {
             Self::InternalIp4Address
             | Self::InternalIp4Netmask

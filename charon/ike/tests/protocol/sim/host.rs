@@ -15,6 +15,7 @@ use strongswan::clock::{MonoTime, UnixTime};
 use strongswan::credentials::Store;
 use strongswan::identity::Identity;
 
+use super::attributes::{SimHandlers, SimPools};
 use super::config::Connections;
 use super::ids::Ids;
 use super::kernel::FakeKernel;
@@ -31,6 +32,8 @@ pub struct Host {
     pub connections: Connections,
     pub credentials: Store,
     pub kernel: FakeKernel,
+    pub pools: SimPools,
+    pub handlers: SimHandlers,
     pub ids: Ids,
     pub sas: Vec<IkeSa>,
     /// What observers were told.
@@ -59,6 +62,8 @@ impl Host {
             connections: Connections::default(),
             credentials: Store::default(),
             kernel: FakeKernel::new(first_spi, Features::empty()),
+            pools: SimPools::default(),
+            handlers: SimHandlers::default(),
             ids: Ids::default(),
             sas: Vec::new(),
             events: Vec::new(),
@@ -188,6 +193,8 @@ impl Host {
             kernel: &self.kernel,
             ids: &self.ids,
             peers: &peers,
+            pools: &self.pools,
+            handlers: &self.handlers,
         };
         sa.handle(input, &mut env);
         // Back in the list before its outputs are worked off: they may be about others, which may be about it.

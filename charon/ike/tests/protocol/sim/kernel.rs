@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
 
+use ike::attributes::Held;
 use ike::ids::{IfId, Mark, Reqid, Spi};
 use ike::kernel::{
     Direction, Encap, Features, Kernel, KernelError, PolicyAction, PolicyClass, PolicyParams, SaId, SaLifetimes,
@@ -11,6 +12,8 @@ use ike::kernel::{
 };
 use strongswan::crypto::{EncryptionAlgorithm, IntegrityAlgorithm, Protocol};
 use strongswan::selectors::TrafficSelector;
+
+use super::attributes::{Book, InUse};
 
 /// An installed SA.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,6 +86,7 @@ pub struct Failures {
     pub add_policies: bool,
     /// Addresses of SAs cannot be changed in place.
     pub update_sa: bool,
+    pub add_virtual_ip: bool,
 }
 
 #[derive(Debug, Default)]
@@ -101,12 +105,14 @@ struct State {
 pub struct FakeKernel {
     features: Features,
     state: Mutex<State>,
+    virtual_ips: Book<IpAddr>,
 }
 
 impl FakeKernel {
     /// A data plane whose SPIs start at `first_spi`, so that those of two hosts differ.
     pub fn new(first_spi: u32, features: Features) -> Self {
-        Self { features, state: Mutex::new(State { next_spi: first_spi, ..State::default() }) }
+        let state = Mutex::new(State { next_spi: first_spi, ..State::default() });
+        Self { features, state, virtual_ips: Book::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,6 +157,11 @@ impl FakeKernel {
             .collect()
     }
 
+    /// Virtual IPs, as often as they are in use.
+    pub fn virtual_ips(&self) -> Vec<IpAddr> {
+        self.virtual_ips.lock().unwrap().clone()
+    }
+
     /// Wrong calls so far.
     pub fn violations(&self) -> Vec<String> {
         self.state().violations.clone()
@@ -167,7 +178,8 @@ impl FakeKernel {
     /// Whether nothing exists.
     pub fn is_empty(&self) -> bool {
         let state = self.state();
-        state.sas.is_empty() && state.policies.is_empty() && state.reserved.is_empty()
+        let nothing = state.sas.is_empty() && state.policies.is_empty() && state.reserved.is_empty();
+        nothing && self.virtual_ips().is_empty()
     }
 }
 
@@ -280,5 +292,12 @@ impl Kernel for FakeKernel {
             }
             None => Err(state.violation(format!("deletion of unknown policy {policy:?}"))),
         }
+    }
+
+    fn add_virtual_ip(&self, address: IpAddr, _outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
+        if self.state().failures.add_virtual_ip {
+            return Err(KernelError::Failed("scripted".into()));
+        }
+        Ok(Box::new(InUse::enter(&self.virtual_ips, address)))
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing in a run depends on anything but its seed (public keys apart, which have a fixed size), so a failing run is
 //! repeated with `SIM_SEED=<seed> cargo nextest run -p ike --test protocol <test>`. When a test fails the trace is printed.
 
+pub mod attributes;
 pub mod config;
 pub mod host;
 pub mod ids;

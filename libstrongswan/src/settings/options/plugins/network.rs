@@ -84,6 +84,40 @@ const SOCKET_DEFAULT_OPTIONS: &[OptionSpec] = &[
     bool("use_ipv6", "yes", "Listen on IPv6."),
 ];
 
+pub(super) const ATTR: Group =
+    Group { prefix: "charon.plugins.attr", file: "strongswan.d/charon/attr.conf", options: ATTR_OPTIONS };
+
+const fn attribute(name: &'static str, description: &'static str) -> OptionSpec {
+    other(name, Kind::List, "", description)
+}
+
+const ATTR_OPTIONS: &[OptionSpec] = &[
+    bool("load", "yes", "Hand out the attributes of this section to every client that gets a virtual IP address.")
+        .shipped(),
+    attribute("address", "Addresses."),
+    attribute("dhcp", "DHCP servers."),
+    attribute("dns", "DNS servers."),
+    attribute("nbns", "NBNS servers."),
+    attribute("netmask", "Netmasks."),
+    attribute("p-cscf", "P-CSCF servers."),
+    attribute("server", "Servers for Windows clients."),
+    attribute("split-exclude", "IKEv1: networks that are not for the tunnel."),
+    attribute("split-include", "IKEv1: networks that are for the tunnel."),
+    attribute("subnet", "Networks behind the gateway."),
+    attribute("**", "Attributes by number: addresses, networks or text."),
+];
+
+pub(super) const RESOLVE: Group =
+    Group { prefix: "charon.plugins.resolve", file: "strongswan.d/charon/resolve.conf", options: RESOLVE_OPTIONS };
+
+const RESOLVE_OPTIONS: &[OptionSpec] = &[
+    bool("load", "yes", "Use the DNS servers that a gateway assigns.").shipped(),
+    text("file", "/etc/resolv.conf", "File that gets a line for each of them, unless resolvconf is used."),
+    text("resolvconf.iface", "lo.ipsec", "Name of the interface that resolvconf is told."),
+    text("resolvconf.iface_prefix", "", "Older name of resolvconf.iface."),
+    text("resolvconf.path", "", "The resolvconf command; /sbin/resolvconf if that exists and no file is set."),
+];
+
 pub(super) const UPDOWN: Group = Group { prefix: "charon.plugins.updown", file: "", options: UPDOWN_OPTIONS };
 
 const UPDOWN_OPTIONS: &[OptionSpec] = &[
@@ -98,7 +132,6 @@ const fn absent(name: &'static str, description: &'static str) -> OptionSpec {
 }
 
 const OTHER_OPTIONS: &[OptionSpec] = &[
-    absent("attr.**", "Attributes for clients with a virtual IP address."),
     absent("attr-sql.**", "Pools and attributes from a database."),
     absent("bypass-lan.**", "Exemptions for local networks."),
     absent("dhcp.**", "Virtual IP addresses from a DHCP server."),
@@ -107,7 +140,6 @@ const OTHER_OPTIONS: &[OptionSpec] = &[
     absent("kernel-pfkey.**", "PF_KEY."),
     absent("kernel-pfroute.**", "PF_ROUTE."),
     absent("p-cscf.**", "P-CSCF addresses."),
-    absent("resolve.**", "Assigned DNS servers in resolv.conf."),
     absent("socket-dynamic.**", "Sockets opened on demand."),
     absent("sql.**", "Configurations from a database."),
     absent("unity.**", "Cisco Unity."),
