@@ -41,6 +41,8 @@ impl IkeSa {
 
     /// Takes a CHILD_SA in that was negotiated.
     pub(crate) fn adopt_child(&mut self, child: ChildSa) {
+        // mostly there is one, and there may be a hundred thousand IKE_SAs
+        self.children.reserve_exact(1);
         self.children.push(child);
     }
 

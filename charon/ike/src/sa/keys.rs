@@ -2,7 +2,7 @@
 
 use strongswan::crypto::cipher::Cipher;
 use strongswan::crypto::prf::Prf;
-use strongswan::crypto::{CryptoError, EncryptionAlgorithm, PrfAlgorithm, Secret};
+use strongswan::crypto::{CryptoError, EncryptionAlgorithm, IntegrityAlgorithm, PrfAlgorithm, Secret};
 
 use crate::ids::IkeSpi;
 use crate::snapshot::Algorithms;
@@ -16,12 +16,24 @@ fn unsupported((algorithm, key_size): (EncryptionAlgorithm, Option<u16>)) -> Cry
 }
 
 /// The keys of an IKE_SA.
+///
+/// Expanded keys take a kilobyte and half a microsecond to make, and most IKE_SAs are idle most of the time: they are made
+/// when a message needs them and dropped when the IKE_SA comes to rest.
 pub(crate) struct IkeKeys {
     prf: PrfAlgorithm,
-    sk_d: Secret,
+    encryption: (EncryptionAlgorithm, Option<u16>),
+    integrity: Option<IntegrityAlgorithm>,
+    initiator: bool,
+    /// SK_d, SK_ai, SK_ar, SK_ei, SK_er.
+    keymat: Secret,
+    channels: Option<Box<Channels>>,
+    ivs: IvSource,
+}
+
+/// Expanded keys of both directions.
+struct Channels {
     inbound: Cipher,
     outbound: Cipher,
-    ivs: IvSource,
 }
 
 /// SK_pi and SK_pr, needed until both sides are authenticated.
@@ -68,7 +80,7 @@ impl IkeKeys {
     /// Keys of an IKE_SA that rekeys this one.
     pub(crate) fn derive_rekeyed(&self, seed: &IkeSeed<'_>) -> Result<(Self, AuthKeys), CryptoError> {
         let prf = seed.algorithms.prf.unwrap_or(PrfAlgorithm::Undefined);
-        let old = Prf::new(self.prf, self.sk_d.as_bytes())?;
+        let old = Prf::new(self.prf, self.sk_d()?)?;
         let skeyseed = old.compute(&[seed.shared.as_bytes(), seed.ni, seed.nr]);
         Self::expand(seed, prf, &skeyseed)
     }
@@ -76,18 +88,50 @@ impl IkeKeys {
     fn expand(seed: &IkeSeed<'_>, prf: PrfAlgorithm, skeyseed: &Secret) -> Result<(Self, AuthKeys), CryptoError> {
         let encryption = seed.algorithms.encryption.unwrap_or(NO_ENCRYPTION);
         let integrity = seed.algorithms.integrity;
+        let sizes = Self::sizes(prf, encryption, integrity)?;
+        let prf_len = prf.key_len().ok_or(CryptoError::UnsupportedPrf(prf))?;
+        let kept = sizes.iter().sum();
+        let keymat = Prf::new(prf, skeyseed.as_bytes())?.expand(
+            &[seed.ni, seed.nr, &seed.spi_i.to_bytes(), &seed.spi_r.to_bytes()],
+            prf_len.saturating_mul(2).saturating_add(kept),
+        )?;
+        let [keymat, sk_pi, sk_pr] = split(&keymat, [kept, prf_len, prf_len]);
+        let initiator = seed.initiator;
+        let keymat = keymat.into();
+        let mut keys = Self { prf, encryption, integrity, initiator, keymat, channels: None, ivs: IvSource::default() };
+        keys.channels()?;
+        Ok((keys, AuthKeys { initiator: sk_pi.into(), responder: sk_pr.into() }))
+    }
+
+    /// Lengths of SK_d, SK_ai, SK_ar, SK_ei and SK_er.
+    fn sizes(
+        prf: PrfAlgorithm,
+        encryption: (EncryptionAlgorithm, Option<u16>),
+        integrity: Option<IntegrityAlgorithm>,
+    ) -> Result<[usize; 5], CryptoError> {
         let lengths = Cipher::key_lengths(encryption, integrity).ok_or_else(|| unsupported(encryption))?;
         let prf_len = prf.key_len().ok_or(CryptoError::UnsupportedPrf(prf))?;
-        let sizes =
-            [prf_len, lengths.integrity, lengths.integrity, lengths.encryption, lengths.encryption, prf_len, prf_len];
-        let keymat = Prf::new(prf, skeyseed.as_bytes())?
-            .expand(&[seed.ni, seed.nr, &seed.spi_i.to_bytes(), &seed.spi_r.to_bytes()], sizes.iter().sum())?;
-        let [sk_d, sk_ai, sk_ar, sk_ei, sk_er, sk_pi, sk_pr] = split(&keymat, sizes);
-        let initiators = Cipher::new(encryption, integrity, sk_ei, sk_ai)?;
-        let responders = Cipher::new(encryption, integrity, sk_er, sk_ar)?;
-        let (outbound, inbound) = if seed.initiator { (initiators, responders) } else { (responders, initiators) };
-        let keys = Self { prf, sk_d: sk_d.into(), inbound, outbound, ivs: IvSource::default() };
-        Ok((keys, AuthKeys { initiator: sk_pi.into(), responder: sk_pr.into() }))
+        Ok([prf_len, lengths.integrity, lengths.integrity, lengths.encryption, lengths.encryption])
+    }
+
+    /// SK_d, SK_ai, SK_ar, SK_ei and SK_er.
+    fn parts(&self) -> Result<[&[u8]; 5], CryptoError> {
+        Ok(split(&self.keymat, Self::sizes(self.prf, self.encryption, self.integrity)?))
+    }
+
+    fn channels(&mut self) -> Result<&mut Channels, CryptoError> {
+        if self.channels.is_none() {
+            let [_, sk_ai, sk_ar, sk_ei, sk_er] = self.parts()?;
+            let initiators = Cipher::new(self.encryption, self.integrity, sk_ei, sk_ai)?;
+            let responders = Cipher::new(self.encryption, self.integrity, sk_er, sk_ar)?;
+            let (outbound, inbound) = if self.initiator { (initiators, responders) } else { (responders, initiators) };
+            self.channels = Some(Box::new(Channels { inbound, outbound }));
+        }
+        self.channels.as_deref_mut().ok_or(CryptoError::Library)
+    }
+
+    fn sk_d(&self) -> Result<&[u8], CryptoError> {
+        self.parts().map(|[sk_d, ..]| sk_d)
     }
 
     /// The negotiated PRF.
@@ -96,13 +140,20 @@ impl IkeKeys {
     }
 
     /// Opens what the peer sent.
-    pub(crate) fn inbound(&self) -> &Cipher {
-        &self.inbound
+    pub(crate) fn inbound(&mut self) -> Result<&Cipher, CryptoError> {
+        self.channels().map(|channels| &channels.inbound)
     }
 
     /// Seals what we send, with the IVs used so far.
-    pub(crate) fn outbound(&mut self) -> (&Cipher, &mut IvSource) {
-        (&self.outbound, &mut self.ivs)
+    pub(crate) fn outbound(&mut self) -> Result<(&Cipher, &mut IvSource), CryptoError> {
+        self.channels()?;
+        let channels = self.channels.as_deref().ok_or(CryptoError::Library)?;
+        Ok((&channels.outbound, &mut self.ivs))
+    }
+
+    /// Nothing is going on for the moment.
+    pub(crate) fn rest(&mut self) {
+        self.channels = None;
     }
 
     /// Keys of a CHILD_SA; `shared` is the secret of its own key exchange, if it had one.
@@ -117,7 +168,7 @@ impl IkeKeys {
         let lengths = Cipher::key_lengths(encryption, algorithms.integrity).ok_or_else(|| unsupported(encryption))?;
         let sizes = [lengths.encryption, lengths.integrity, lengths.encryption, lengths.integrity];
         let shared = shared.map_or(&[][..], Secret::as_bytes);
-        let keymat = Prf::new(self.prf, self.sk_d.as_bytes())?.expand(&[shared, ni, nr], sizes.iter().sum())?;
+        let keymat = Prf::new(self.prf, self.sk_d()?)?.expand(&[shared, ni, nr], sizes.iter().sum())?;
         let [encr_i, integ_i, encr_r, integ_r] = split(&keymat, sizes);
         Ok(ChildKeys {
             initiator: DirectionKeys { encryption: encr_i.into(), integrity: integ_i.into() },

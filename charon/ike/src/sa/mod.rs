@@ -194,6 +194,17 @@ impl IkeSa {
             Input::Shutdown => self.shutdown(env),
         }
         self.start_exchange(env);
+        self.rest();
+    }
+
+    /// Gives back what an IKE_SA needs only while messages go back and forth.
+    fn rest(&mut self) {
+        if matches!(self.phase, Phase::Authenticated(_)) && self.exchanges.is_idle() {
+            if let Some(keys) = &mut self.keys {
+                keys.rest();
+            }
+            self.exchanges.rest();
+        }
     }
 
     /// The next thing to do for the caller, in order.

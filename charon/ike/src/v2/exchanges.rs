@@ -51,6 +51,18 @@ pub(crate) struct Exchanges {
 }
 
 impl Exchanges {
+    /// Whether no exchange is under way in either direction.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.request.is_none() && self.active.is_empty() && self.passive.is_empty()
+    }
+
+    /// Gives back the room of empty queues.
+    pub(crate) fn rest(&mut self) {
+        self.queued.shrink_to_fit();
+        self.active = Vec::new();
+        self.passive = Vec::new();
+    }
+
     /// Tasks that have not started.
     pub(crate) fn queued_types(&self) -> Vec<TaskType> {
         self.queued.iter().map(|queued| queued.task.kind()).collect()

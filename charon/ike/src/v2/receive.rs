@@ -118,11 +118,10 @@ impl IkeSa {
         hash: [u8; 20],
     ) -> Result<Option<Message>, WireError> {
         let header = *protected.header();
-        let Some(keys) = &self.keys else {
+        let Some(Ok(cipher)) = self.keys.as_mut().map(|keys| keys.inbound()) else {
             log!(ENC, 1, "found encrypted payload, but no transform set");
             return Err(WireError::Protection(ProtectionError::Missing));
         };
-        let cipher = keys.inbound();
         let Some(place) = protected.fragment() else {
             return protected.unprotect(cipher, datagram).map(Some);
         };

@@ -36,7 +36,7 @@ impl IkeSa {
             usize::MAX
         };
         let keys = self.keys.as_mut().ok_or(EncodeError::Cipher)?;
-        let (cipher, ivs) = keys.outbound();
+        let (cipher, ivs) = keys.outbound().map_err(|_| EncodeError::Cipher)?;
         Sealer { cipher, ivs, rng: env.rng }.protect_fragmented(message, limit)
     }
 
