@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use ike::attributes::NoAttributes;
 use ike::config::{AuthClass, AuthRound, ChildConfig, IkeConfig, PeerConfig};
 use ike::ids::{IfId, IkeSpi, Reqid, Spi, UniqueId};
 use ike::kernel::{Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
@@ -164,6 +165,8 @@ impl End {
             kernel: &self.void,
             ids: &self.void,
             peers: &self.void,
+            pools: &NoAttributes,
+            handlers: &NoAttributes,
         };
         let start = Instant::now();
         sa.handle(input, &mut env);

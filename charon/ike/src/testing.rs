@@ -9,11 +9,11 @@ use crate::wire::{self, EncodeError, Header, PayloadType, Received, Sealer};
 
 /// Decrypts a datagram as the IKE_SA it is addressed to would: header, type of the first payload inside, content.
 /// `None` if it is not protected, a fragment, or not for this IKE_SA.
-pub fn open(receiver: &IkeSa, datagram: &[u8]) -> Option<(Header, PayloadType, Vec<u8>)> {
+pub fn open(receiver: &mut IkeSa, datagram: &[u8]) -> Option<(Header, PayloadType, Vec<u8>)> {
     let Ok(Received::Protected(protected)) = wire::parse(datagram) else { return None };
-    let keys = receiver.keys.as_ref()?;
+    let cipher = receiver.keys.as_mut()?.inbound().ok()?;
     let mut datagram = datagram.to_vec();
-    let content = protected.open(keys.inbound(), &mut datagram).ok().filter(|_| protected.fragment().is_none())?;
+    let content = protected.open(cipher, &mut datagram).ok().filter(|_| protected.fragment().is_none())?;
     Some((*protected.header(), protected.first(), content.to_vec()))
 }
 
@@ -29,6 +29,6 @@ pub fn seal(
     content: &[u8],
 ) -> Result<Vec<u8>, EncodeError> {
     let keys = sender.keys.as_mut().ok_or(EncodeError::Cipher)?;
-    let (cipher, ivs) = keys.outbound();
+    let (cipher, ivs) = keys.outbound().map_err(|_| EncodeError::Cipher)?;
     Sealer { cipher, ivs, rng }.protect_content(header, first, content)
 }

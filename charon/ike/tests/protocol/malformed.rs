@@ -162,7 +162,7 @@ fn with_content(at: usize, change: impl FnOnce(PayloadType, Vec<u8>) -> (Payload
         sim.hosts[host].sas.iter().position(|sa| sa.id().initiator == header.initiator_spi)
     };
     let (receiver, sender) = (find(&sim, to)?, find(&sim, from)?);
-    let (header, first, content) = ike::testing::open(&sim.hosts[to].sas[receiver], &original.data).unwrap();
+    let (header, first, content) = ike::testing::open(&mut sim.hosts[to].sas[receiver], &original.data).unwrap();
     let (first, content) = change(first, content);
     let mut rng = sim.rng.fork();
     let data = ike::testing::seal(&mut sim.hosts[from].sas[sender], &mut rng, &header, first, &content).unwrap();
@@ -210,13 +210,13 @@ fn all_payload_types_in_protected_messages() {
                     changed.extend(content);
                     (kind.into(), changed)
                 });
-                let sim = sim.unwrap();
-                let sent = &sim.sent[at + 1..];
+                let mut sim = sim.unwrap();
+                let sent = sim.sent[at + 1..].to_vec();
                 let unknown = matches!(PayloadType::from(kind), PayloadType::Unknown(_));
                 // Each of them is answered, and if it is unknown and critical, with that.
                 assert!(!sent.is_empty(), "no answer to type {kind} in message {at}");
                 let answer = ike::testing::open(
-                    sim.hosts.iter().flat_map(|host| &host.sas).find(|sa| sa.local() == sent[0].to).unwrap(),
+                    sim.hosts.iter_mut().flat_map(|host| &mut host.sas).find(|sa| sa.local() == sent[0].to).unwrap(),
                     &sent[0].data,
                 );
                 if unknown && critical != 0 {
