@@ -20,3 +20,4 @@ mod rekey;
 mod sim;
 mod soak;
 mod uniqueness;
+mod virtual_ips;

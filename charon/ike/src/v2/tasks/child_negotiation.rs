@@ -103,6 +103,11 @@ impl Offer {
         }
         self.proposals =
             if in_auth { Proposal::strip_key_exchanges(&self.config.proposals) } else { self.config.proposals.clone() };
+        let (local, remote) = self.selectors(sa, &child, true);
+        if local.is_empty() || remote.is_empty() {
+            log!(IKE, 1, "no traffic selectors to propose, the peer has no virtual IP");
+            return Err(OfferError::Local);
+        }
         let protocol = self.proposals.first().map_or(Protocol::Esp, Proposal::protocol);
         let spi = match child.spi_in {
             Some(spi) => spi,
@@ -123,7 +128,6 @@ impl Offer {
             message.notify(NotifyType::EspTfcPaddingNotSupported);
         }
         message.push(Sa::offer(self.proposals.iter().cloned(), spi.into()));
-        let (local, remote) = self.selectors(sa, &child, true);
         message.push(Payload::TsI(Ts::new(local)));
         message.push(Payload::TsR(Ts::new(remote)));
         self.child = Some(child);

@@ -97,6 +97,30 @@ impl Host {
         std::mem::take(&mut self.outbox)
     }
 
+    /// Whether exactly that is assigned and installed which IKE_SAs say they have.
+    pub fn check_assigned(&self) -> Result<(), String> {
+        let snapshots = self.snapshots();
+        let sorted = |mut addresses: Vec<IpAddr>| {
+            addresses.sort();
+            addresses
+        };
+        let installed = sorted(self.kernel.virtual_ips());
+        let known = sorted(snapshots.iter().flat_map(|ike| ike.local_vips.clone()).collect());
+        if installed != known {
+            return Err(format!("{}: virtual IPs {installed:?} installed, {known:?} known", self.name));
+        }
+        let leased = sorted(self.pools.leases.lock().unwrap().clone());
+        let known = sorted(snapshots.iter().flat_map(|ike| ike.remote_vips.clone()).collect());
+        if leased != known {
+            return Err(format!("{}: leases {leased:?} taken, {known:?} known", self.name));
+        }
+        let handled = self.handlers.handled.lock().unwrap().len();
+        if snapshots.is_empty() && handled > 0 {
+            return Err(format!("{}: {handled} attributes leaked", self.name));
+        }
+        Ok(())
+    }
+
     /// State of all IKE_SAs.
     pub fn snapshots(&self) -> Vec<IkeSaSnapshot> {
         self.sas.iter().map(IkeSa::snapshot).collect()

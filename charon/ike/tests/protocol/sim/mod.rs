@@ -335,6 +335,7 @@ impl Sim {
             if inbound.is_empty() && host.ids.reqids() > 0 {
                 return Err(format!("{}: reqids leaked", host.name));
             }
+            host.check_assigned()?;
             if let Some(violation) = host.kernel.violations().first() {
                 return Err(format!("{}: {violation}", host.name));
             }
