@@ -29,7 +29,7 @@ impl From<XfrmMessage> for Message {
 }
 
 /// Length of the fixed part of what the kernel sends us; other messages are none of our business.
-fn fixed_len(message_type: u16) -> Option<usize> {
+pub(super) fn fixed_len(message_type: u16) -> Option<usize> {
     match message_type {
         XFRM_MSG_NEWSA => Some(XFRM_USER_SA_INFO_LEN),
         XFRM_MSG_ALLOCSPI => Some(XFRM_USER_SPI_INFO_LEN),

@@ -21,6 +21,8 @@ mod sas;
 mod selector;
 mod settings;
 mod state;
+#[cfg(test)]
+mod tests;
 mod version;
 
 pub use settings::{NetlinkSettings, RuleMark};
