@@ -13,6 +13,20 @@ use crate::wire::{Delete, ExchangeType, Message, Notify, NotifyType, Payload};
 impl IkeSa {
     /// Runs tasks over a request and answers it. `hash` identifies the request's datagram.
     pub(super) fn process_request(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20]) {
+        if matches!(incoming.message.header.exchange, ExchangeType::IkeSaInit | ExchangeType::IkeAuth) {
+            return self.serve(env, incoming, hash);
+        }
+        // the tasks of an unfinished handshake serve no other exchange: what they do there is for authenticated peers
+        let mut waiting = std::mem::take(&mut self.exchanges.passive);
+        self.serve(env, incoming, hash);
+        if self.is_finished() {
+            waiting.iter_mut().for_each(|task| task.abandon(self, env));
+        } else {
+            self.exchanges.passive.append(&mut waiting);
+        }
+    }
+
+    fn serve(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20]) {
         if self.exchanges.passive.is_empty() {
             let Some(tasks) = self.tasks_for(&incoming.message) else { return };
             self.exchanges.passive = tasks;

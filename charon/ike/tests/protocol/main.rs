@@ -19,5 +19,6 @@ mod malformed;
 mod rekey;
 mod sim;
 mod soak;
+mod unauthenticated;
 mod uniqueness;
 mod virtual_ips;
