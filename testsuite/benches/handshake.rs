@@ -24,7 +24,7 @@ use vici::Message;
 const FAKE_KERNEL: &str = "plugins {\n load-tester {\n enable = yes\n fake_kernel = yes\n }\n }\n";
 /// Log levels a gateway under load runs with: nobody reads a line per packet.
 const QUIET: &str =
-    "dos_protection = no\n reuse_ikesa = no\n threads = 8\n filelog {\n stderr {\n default = 0\n ike = 0\n }\n }\n";
+    "dos_protection = no\n reuse_ikesa = no\n filelog {\n stderr {\n default = 0\n ike = 0\n }\n }\n";
 const PARALLEL: usize = 8;
 
 struct Row {
