@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
@@ -23,8 +24,7 @@ use vici::Message;
 
 const FAKE_KERNEL: &str = "plugins {\n load-tester {\n enable = yes\n fake_kernel = yes\n }\n }\n";
 /// Log levels a gateway under load runs with: nobody reads a line per packet.
-const QUIET: &str =
-    "dos_protection = no\n reuse_ikesa = no\n filelog {\n stderr {\n default = 0\n ike = 0\n }\n }\n";
+const QUIET: &str = "dos_protection = no\n reuse_ikesa = no\n filelog {\n stderr {\n default = 0\n ike = 0\n }\n }\n";
 const PARALLEL: usize = 8;
 
 struct Row {
@@ -53,17 +53,20 @@ fn measure(auth: Auth, responder: Make, count: usize) -> Result<Row> {
         write!(
             conns,
             "c{n} {{\n remote_addrs = {}\n unique = never\n mobike = no\n {proposals}\n local {{\n {}\n }}\n remote {{\n {}\n }}\n \
-             children {{\n net {{\n remote_ts = 10.2.0.0/16\n esp_proposals = aes128gcm16\n }}\n }}\n }}\n",
+             children {{\n net {{\n local_ts = {}/32\n remote_ts = 10.2.0.0/16\n \
+             esp_proposals = aes128gcm16\n }}\n }}\n }}\n",
             lab.right.addr,
             local("left", &format!("u{n}.example.org")),
             remote("right.example.org"),
+            // strongSwan's policies tell CHILD_SAs apart by their selectors.
+            Ipv4Addr::from(0xac10_0000 + u32::try_from(n)?),
         )?;
     }
     let left = Files { swanctl: format!("{conns}}}\n{secret}"), charon: charon(Make::Ours), ..left };
     let right = Files {
         swanctl: format!(
             "connections {{\n gw {{\n unique = never\n mobike = no\n {proposals}\n local {{\n {}\n }}\n remote {{\n {}\n }}\n \
-             children {{\n net {{\n local_ts = 10.2.0.0/16\n esp_proposals = aes128gcm16\n }}\n }}\n }}\n}}\n{secret}",
+             children {{\n net {{\n local_ts = 10.2.0.0/16\n remote_ts = 172.16.0.0/12\n esp_proposals = aes128gcm16\n }}\n }}\n }}\n}}\n{secret}",
             local("right", "right.example.org"),
             remote("%any"),
         ),
