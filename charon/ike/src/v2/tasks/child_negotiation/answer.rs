@@ -1,0 +1,225 @@
+//! A CHILD_SA that the peer asks for.
+
+use std::sync::Arc;
+
+use strongswan::crypto::{Proposal, Secret, ke};
+use strongswan::log;
+use strongswan::selectors::{TrafficSelector, narrow};
+
+use super::super::child_select::{self, Wanted};
+use super::super::proposals::{Choice, choose};
+use super::{Inherited, check_mode, install, own_selectors};
+use crate::config::{ChildConfig, Mode};
+use crate::env::Env;
+use crate::ids::UniqueId;
+use crate::kernel::Features;
+use crate::output::Alert;
+use crate::sa::{ChildSa, ChildSaState, IkeSa, Selectors, Tags};
+use crate::snapshot::Algorithms;
+use crate::v2::task::Outgoing;
+use crate::wire::{Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, SpiField, Ts};
+
+/// The peer's offer, and what we make of it.
+#[derive(Debug, Default)]
+pub(in crate::v2::tasks) struct Answer {
+    sa: Option<Sa>,
+    ts_i: Option<Ts>,
+    ts_r: Option<Ts>,
+    ke: Option<Ke>,
+    transport: bool,
+    beet: bool,
+    no_tfc: bool,
+    pub(in crate::v2::tasks) peer_nonce: Option<Nonce>,
+    pub(in crate::v2::tasks) own_nonce: Option<Nonce>,
+}
+
+impl Answer {
+    /// Keeps what the peer offers.
+    pub(in crate::v2::tasks) fn read(&mut self, message: &Message) {
+        self.sa = message.sa().cloned();
+        self.ts_i = message.ts_i().cloned();
+        self.ts_r = message.ts_r().cloned();
+        self.ke = message.ke().cloned();
+        self.transport = message.has_notify(NotifyType::UseTransportMode);
+        self.beet = message.has_notify(NotifyType::UseBeetMode);
+        self.no_tfc = message.has_notify(NotifyType::EspTfcPaddingNotSupported);
+        if let Some(nonce) = message.nonce() {
+            self.peer_nonce = Some(nonce.clone());
+        }
+    }
+
+    /// Whether the peer offers a CHILD_SA at all.
+    pub(in crate::v2::tasks) fn is_offer(&self) -> bool {
+        self.sa.is_some() && self.ts_i.is_some() && self.ts_r.is_some()
+    }
+
+    /// Chooses configuration, proposal and selectors, installs the CHILD_SA and adds the response's payloads.
+    ///
+    /// `replaced` gives configuration and properties of the CHILD_SA that is rekeyed.
+    ///
+    /// # Errors
+    /// The notify that refuses the offer; nothing is left installed then.
+    pub(in crate::v2::tasks) fn build(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        message: &mut Outgoing,
+        in_auth: bool,
+        replaced: Option<(Arc<ChildConfig>, Inherited)>,
+    ) -> Result<UniqueId, Notify> {
+        let (Some(payload), Some(ts_i), Some(ts_r)) = (self.sa.take(), self.ts_i.take(), self.ts_r.take()) else {
+            return Err(Notify::new(NotifyType::InvalidSyntax));
+        };
+        let rekeying = replaced.is_some();
+        let config = match &replaced {
+            Some((config, _)) => Arc::clone(config),
+            None => Self::select_config(sa, env, &ts_i.selectors, &ts_r.selectors)?,
+        };
+        let configured =
+            if in_auth { Proposal::strip_key_exchanges(&config.proposals) } else { config.proposals.clone() };
+        let Some(Choice { proposal, offered }) = choose(sa, env, &configured, &payload, in_auth) else {
+            log!(IKE, 1, "no acceptable proposal found");
+            sa.alert(Alert::ProposalMismatchChild);
+            return Err(Notify::new(NotifyType::NoProposalChosen));
+        };
+        let (public, shared) = self.exchange_keys(&proposal)?;
+        let Some(spi_out) = offered.spi.child() else {
+            log!(IKE, 1, "proposal without usable SPI");
+            return Err(Notify::new(NotifyType::NoProposalChosen));
+        };
+
+        let mut child = Self::create(sa, env, &config, replaced.as_ref().map(|(_, inherited)| inherited))?;
+        child.spi_out = Some(spi_out);
+        child.protocol = proposal.protocol();
+        child.algorithms = Algorithms::from(&proposal);
+        child.tfc = !self.no_tfc;
+        let result = self.finish(sa, env, &mut child, &ts_i, &ts_r, shared.as_ref(), rekeying);
+        let nonce = match result {
+            Ok(nonce) => nonce,
+            Err(kind) => {
+                child.uninstall(env);
+                return Err(Notify::new(kind));
+            }
+        };
+        let Some(spi_in) = child.spi_in else { return Err(Notify::new(NotifyType::NoProposalChosen)) };
+        message.push(Sa::choice(offered.number, proposal, SpiField::from(spi_in)));
+        if !in_auth {
+            message.push(nonce);
+        }
+        if let Some(ke) = public {
+            message.push(ke);
+        }
+        message.push(Payload::TsI(Ts::new(child.remote_ts.clone())));
+        message.push(Payload::TsR(Ts::new(child.local_ts.clone())));
+        match child.mode {
+            Mode::Transport | Mode::TransportProxy => message.notify(NotifyType::UseTransportMode),
+            Mode::Beet => message.notify(NotifyType::UseBeetMode),
+            Mode::Tunnel | Mode::Iptfs | Mode::Pass | Mode::Drop => {}
+        }
+        if !env.kernel.features().contains(Features::ESP_V3_TFC) {
+            message.notify(NotifyType::EspTfcPaddingNotSupported);
+        }
+        let id = child.unique_id;
+        sa.adopt_child(child);
+        sa.set_child_state(id, ChildSaState::Installed);
+        Ok(id)
+    }
+
+    fn select_config(
+        sa: &mut IkeSa,
+        env: &Env<'_>,
+        ts_i: &[TrafficSelector],
+        ts_r: &[TrafficSelector],
+    ) -> Result<Arc<ChildConfig>, Notify> {
+        if let Some(config) = sa.config().map(|config| env.config.latest(config)) {
+            let hosts = sa.dynamic_hosts();
+            let wanted = Wanted { local: ts_r, remote: ts_i, hosts: &hosts };
+            if let Some(child) = child_select::select(&config, &wanted) {
+                return Ok(child);
+            }
+        }
+        log!(IKE, 1, "traffic selectors {} unacceptable", Selectors(ts_r, ts_i));
+        sa.alert(Alert::TsMismatch);
+        Err(Notify::new(NotifyType::TsUnacceptable))
+    }
+
+    /// Our half of the CHILD_SA's own key exchange, if it has one.
+    fn exchange_keys(&mut self, proposal: &Proposal) -> Result<(Option<Ke>, Option<Secret>), Notify> {
+        let Some(method) = proposal.key_exchange() else {
+            if self.ke.is_some() {
+                log!(IKE, 1, "ignoring KE payload, agreed on a non-PFS proposal");
+            }
+            return Ok((None, None));
+        };
+        let Some(theirs) = self.ke.take().filter(|ke| ke.method == method) else {
+            log!(IKE, 1, "key exchange method unacceptable, requesting {method}");
+            return Err(Notify::invalid_ke(method));
+        };
+        match ke::respond(method, &theirs.data) {
+            Ok((public, shared)) => Ok((Some(Ke { method, data: public }), Some(shared))),
+            Err(error) => {
+                log!(IKE, 1, "applying received public value of {method} failed: {error}");
+                Err(Notify::new(NotifyType::NoProposalChosen))
+            }
+        }
+    }
+
+    fn create(
+        sa: &IkeSa,
+        env: &Env<'_>,
+        config: &Arc<ChildConfig>,
+        inherited: Option<&Inherited>,
+    ) -> Result<ChildSa, Notify> {
+        let peer = sa.config().ok_or_else(|| Notify::new(NotifyType::TsUnacceptable))?;
+        let tags = match inherited {
+            Some(inherited) => inherited.tags,
+            None => Tags::allocate(env.ids, peer, config),
+        };
+        let mut child = ChildSa::new(env.ids.child_sa_id(), Arc::clone(config), sa.endpoints(), tags);
+        if let Some(inherited) = inherited {
+            child.reqid = inherited.reqid;
+        }
+        Ok(child)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing that was negotiated")]
+    fn finish(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        child: &mut ChildSa,
+        ts_i: &Ts,
+        ts_r: &Ts,
+        shared: Option<&Secret>,
+        rekeying: bool,
+    ) -> Result<Nonce, NotifyType> {
+        child.mode = match child.config.mode {
+            mode @ (Mode::Transport | Mode::TransportProxy) if self.transport => mode,
+            Mode::Beet if self.beet => Mode::Beet,
+            _ => Mode::Tunnel,
+        };
+        let (local, remote) = own_selectors(sa, &child.config, child.mode, &sa.dynamic_hosts());
+        child.local_ts = narrow(&local, &ts_r.selectors);
+        child.remote_ts = narrow(&remote, &ts_i.selectors);
+        if child.mode == Mode::Transport && check_mode(child, sa).is_err() {
+            child.mode = Mode::Tunnel;
+        }
+        if child.local_ts.is_empty() || child.remote_ts.is_empty() {
+            log!(IKE, 1, "no acceptable traffic selectors found");
+            sa.alert(Alert::TsMismatch);
+            return Err(NotifyType::TsUnacceptable);
+        }
+        if child.local_ts != local || child.remote_ts != remote {
+            sa.alert(Alert::TsNarrowed);
+        }
+        if let Err(error) = child.allocate_spi(env, child.protocol) {
+            log!(IKE, 1, "unable to allocate SPI from kernel: {error}");
+            return Err(NotifyType::NoProposalChosen);
+        }
+        let own = self.own_nonce.get_or_insert_with(|| Nonce::generate(env.rng)).clone();
+        let Some(peer) = &self.peer_nonce else { return Err(NotifyType::InvalidSyntax) };
+        // until the peer deletes the old SA it may not have installed the new one yet
+        install(sa, env, child, shared, (&own, peer), rekeying)?;
+        Ok(own)
+    }
+}

@@ -1,0 +1,116 @@
+//! Negotiation of one CHILD_SA (RFC 7296 §1.3.1, §2.9): the part that creating and rekeying have in common. [`Offer`] is
+//! our side when we ask, [`Answer`] when the peer does.
+
+mod answer;
+mod offer;
+
+pub(super) use answer::Answer;
+pub(super) use offer::{Offer, OfferError};
+
+use strongswan::crypto::{KeyExchangeMethod, Secret};
+use strongswan::log;
+use strongswan::selectors::{TrafficSelector, resolve};
+
+use crate::config::{ChildConfig, Mode};
+use crate::env::Env;
+use crate::ids::Reqid;
+use crate::output::Alert;
+use crate::sa::{ChildSa, DynamicHosts, IkeSa, InstallError, Tags};
+use crate::wire::{Message, Nonce, NotifyType};
+
+/// What a replacement takes over from the CHILD_SA it replaces.
+#[derive(Debug, Clone)]
+pub(super) struct Inherited {
+    pub(super) local_ts: Vec<TrafficSelector>,
+    pub(super) remote_ts: Vec<TrafficSelector>,
+    pub(super) reqid: Option<Reqid>,
+    pub(super) tags: Tags,
+    pub(super) key_exchange: Option<KeyExchangeMethod>,
+}
+
+impl From<&ChildSa> for Inherited {
+    fn from(old: &ChildSa) -> Self {
+        Self {
+            local_ts: old.local_ts.clone(),
+            remote_ts: old.remote_ts.clone(),
+            reqid: old.reqid,
+            tags: old.tags,
+            key_exchange: old.algorithms.key_exchange,
+        }
+    }
+}
+
+/// Configured selectors with addresses in place of `dynamic`; transport mode has no others than the endpoints.
+fn own_selectors(
+    sa: &IkeSa,
+    config: &ChildConfig,
+    mode: Mode,
+    hosts: &DynamicHosts,
+) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
+    if mode != Mode::Transport {
+        return (resolve(&config.local_ts, &hosts.local), resolve(&config.remote_ts, &hosts.remote));
+    }
+    let side = |configured: &[TrafficSelector], host| {
+        let to_host: Vec<_> = configured.iter().map(|ts| ts.with_address(host)).collect();
+        resolve(&to_host, &[host])
+    };
+    (side(&config.local_ts, sa.local.ip()), side(&config.remote_ts, sa.remote.ip()))
+}
+
+/// The mode both sides named, else tunnel mode.
+fn agree_mode(child: &mut ChildSa, message: &Message) {
+    let transport = message.has_notify(NotifyType::UseTransportMode);
+    let beet = message.has_notify(NotifyType::UseBeetMode);
+    child.mode = match child.config.mode {
+        mode @ (Mode::Transport | Mode::TransportProxy) if transport => mode,
+        Mode::Beet if beet => Mode::Beet,
+        _ => Mode::Tunnel,
+    };
+}
+
+/// Transport mode is between the endpoints only.
+fn check_mode(child: &ChildSa, sa: &IkeSa) -> Result<(), ()> {
+    let hosts = child.local_ts.iter().all(|ts| ts.is_host(Some(sa.local.ip())))
+        && child.remote_ts.iter().all(|ts| ts.is_host(Some(sa.remote.ip())));
+    if child.mode == Mode::Transport && !hosts {
+        log!(IKE, 1, "TRANSPORT mode requested by responder is unacceptable");
+        return Err(());
+    }
+    Ok(())
+}
+
+/// Derives keys and installs the CHILD_SA. On failure the caller still owns it and has to uninstall it.
+fn install(
+    sa: &mut IkeSa,
+    env: &mut Env<'_>,
+    child: &mut ChildSa,
+    shared: Option<&Secret>,
+    (own, peer): (&Nonce, &Nonce),
+    defer_outbound: bool,
+) -> Result<(), NotifyType> {
+    let (ni, nr) = if child.initiator { (own, peer) } else { (peer, own) };
+    let Some(keys) = &sa.keys else { return Err(NotifyType::NoProposalChosen) };
+    let keys = match keys.derive_child(&child.algorithms, shared, ni.as_bytes(), nr.as_bytes()) {
+        Ok(keys) => keys,
+        Err(error) => {
+            log!(CHD, 1, "CHILD_SA key derivation failed: {error}");
+            return Err(NotifyType::NoProposalChosen);
+        }
+    };
+    // addresses may have changed while the peer took its time
+    child.endpoints = sa.endpoints();
+    child.begin_installing();
+    match child.install(env, keys, defer_outbound) {
+        Ok(()) => Ok(()),
+        Err(InstallError::Sa(error)) => {
+            log!(IKE, 1, "unable to install IPsec SA (SAD) in kernel: {error}");
+            sa.alert(Alert::InstallChildSaFailed);
+            Err(NotifyType::NoProposalChosen)
+        }
+        Err(InstallError::Policy(error)) => {
+            log!(IKE, 1, "unable to install IPsec policies (SPD) in kernel: {error}");
+            sa.alert(Alert::InstallChildPolicyFailed);
+            Err(NotifyType::TsUnacceptable)
+        }
+    }
+}

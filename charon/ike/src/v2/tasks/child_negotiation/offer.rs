@@ -1,0 +1,272 @@
+//! A CHILD_SA that we ask for.
+
+use std::sync::Arc;
+
+use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Protocol, Secret, TransformType};
+use strongswan::log;
+use strongswan::selectors::{TrafficSelector, narrow, resolve};
+
+use super::super::proposals::{Choice, choose};
+use super::{Inherited, agree_mode, check_mode, install, own_selectors};
+use crate::config::{ChildConfig, Mode};
+use crate::env::Env;
+use crate::ids::UniqueId;
+use crate::kernel::Features;
+use crate::output::Alert;
+use crate::sa::{ChildSa, ChildSaState, IkeSa, Tags};
+use crate::snapshot::Algorithms;
+use crate::v2::task::Outgoing;
+use crate::wire::{Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, Ts};
+
+/// Why our CHILD_SA did not come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::v2::tasks) enum OfferError {
+    /// The peer refused with this notify.
+    Refused(NotifyType),
+    /// The peer wants another key exchange method, which is tried.
+    Retry,
+    /// We cannot use what the peer accepted, which therefore has to be deleted.
+    Unusable,
+    /// We could not even ask.
+    Local,
+}
+
+/// Our side of a negotiation that we started.
+#[derive(Debug)]
+pub(in crate::v2::tasks) struct Offer {
+    pub(in crate::v2::tasks) config: Arc<ChildConfig>,
+    pub(in crate::v2::tasks) inherited: Option<Inherited>,
+    /// Selectors of the packet that triggered it: source, destination.
+    pub(in crate::v2::tasks) packet: Option<(TrafficSelector, TrafficSelector)>,
+    /// The CHILD_SA under negotiation.
+    pub(in crate::v2::tasks) child: Option<Box<ChildSa>>,
+    proposals: Vec<Proposal>,
+    requested: Option<KeyExchangeMethod>,
+    ke: Option<KeyExchange>,
+    pub(in crate::v2::tasks) own_nonce: Option<Nonce>,
+    pub(in crate::v2::tasks) peer_nonce: Option<Nonce>,
+}
+
+impl Offer {
+    pub(in crate::v2::tasks) fn new(config: Arc<ChildConfig>) -> Self {
+        Self {
+            config,
+            inherited: None,
+            packet: None,
+            child: None,
+            proposals: Vec::new(),
+            requested: None,
+            ke: None,
+            own_nonce: None,
+            peer_nonce: None,
+        }
+    }
+
+    /// Adds our proposals, selectors and, in an exchange of its own, nonce and KE payload.
+    pub(in crate::v2::tasks) fn build(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        message: &mut Outgoing,
+        in_auth: bool,
+    ) -> Result<(), OfferError> {
+        let mut child = match self.child.take() {
+            Some(child) => child,
+            None => self.create(sa, env)?,
+        };
+        let label = child.to_string();
+        match (self.inherited.is_some(), child.reqid) {
+            (true, Some(reqid)) => log!(IKE, 0, "establishing CHILD_SA {label} reqid {reqid}"),
+            _ => log!(IKE, 0, "establishing CHILD_SA {label}"),
+        }
+        self.proposals =
+            if in_auth { Proposal::strip_key_exchanges(&self.config.proposals) } else { self.config.proposals.clone() };
+        let (local, remote) = self.selectors(sa, &child, true);
+        if local.is_empty() || remote.is_empty() {
+            log!(IKE, 1, "no traffic selectors to propose, the peer has no virtual IP");
+            return Err(OfferError::Local);
+        }
+        let protocol = self.proposals.first().map_or(Protocol::Esp, Proposal::protocol);
+        let spi = match child.spi_in {
+            Some(spi) => spi,
+            None => child.allocate_spi(env, protocol).map_err(|error| {
+                log!(IKE, 1, "unable to allocate SPI from kernel: {error}");
+                OfferError::Local
+            })?,
+        };
+        if !in_auth {
+            self.add_key_exchange(env, message)?;
+        }
+        match child.mode {
+            Mode::Transport | Mode::TransportProxy => message.notify(NotifyType::UseTransportMode),
+            Mode::Beet => message.notify(NotifyType::UseBeetMode),
+            Mode::Tunnel | Mode::Iptfs | Mode::Pass | Mode::Drop => {}
+        }
+        if !env.kernel.features().contains(Features::ESP_V3_TFC) {
+            message.notify(NotifyType::EspTfcPaddingNotSupported);
+        }
+        message.push(Sa::offer(self.proposals.iter().cloned(), spi.into()));
+        message.push(Payload::TsI(Ts::new(local)));
+        message.push(Payload::TsR(Ts::new(remote)));
+        self.child = Some(child);
+        Ok(())
+    }
+
+    fn create(&self, sa: &IkeSa, env: &Env<'_>) -> Result<Box<ChildSa>, OfferError> {
+        let peer = sa.config().ok_or(OfferError::Local)?;
+        let tags = match &self.inherited {
+            Some(inherited) => inherited.tags,
+            None => Tags::allocate(env.ids, peer, &self.config),
+        };
+        let mut child = ChildSa::new(env.ids.child_sa_id(), Arc::clone(&self.config), sa.endpoints(), tags);
+        child.initiator = true;
+        if let Some(inherited) = &self.inherited {
+            child.reqid = inherited.reqid;
+        }
+        Ok(Box::new(child))
+    }
+
+    fn add_key_exchange(&mut self, env: &mut Env<'_>, message: &mut Outgoing) -> Result<(), OfferError> {
+        // the method in use is the most likely to be accepted again
+        let previous = self.inherited.as_ref().and_then(|inherited| inherited.key_exchange);
+        let previous = previous.filter(|_| env.settings.prefer_previous_dh_group);
+        let configured = self.proposals.iter().find_map(Proposal::key_exchange);
+        if let Some(method) = self.requested.or(previous).or(configured) {
+            Proposal::promote_key_exchange_in(&mut self.proposals, method);
+            if self.ke.as_ref().map(KeyExchange::method) != Some(method) {
+                self.ke = KeyExchange::generate(method).ok();
+            }
+            let Some(ke) = &self.ke else {
+                log!(IKE, 1, "configured key exchange method {method} not supported");
+                return Err(OfferError::Local);
+            };
+            message.push(Ke { method, data: ke.public_value().to_vec() });
+        }
+        let nonce = Nonce::generate(env.rng);
+        message.push(nonce.clone());
+        self.own_nonce = Some(nonce);
+        Ok(())
+    }
+
+    /// The selectors we propose, or those we accept of what the peer made of them.
+    fn selectors(&self, sa: &IkeSa, child: &ChildSa, propose: bool) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
+        let hosts = sa.dynamic_hosts();
+        let (mut local, mut remote) = match &self.inherited {
+            Some(inherited) => (inherited.local_ts.clone(), inherited.remote_ts.clone()),
+            None if propose && child.mode != Mode::Transport => {
+                (sa.propose_local(&self.config.local_ts, &hosts), resolve(&self.config.remote_ts, &hosts.remote))
+            }
+            None => own_selectors(sa, &self.config, child.mode, &hosts),
+        };
+        if let Some((source, destination)) = &self.packet {
+            local.insert(0, *source);
+            remote.insert(0, *destination);
+        }
+        (local, remote)
+    }
+
+    /// Reads the peer's answer, and installs the CHILD_SA.
+    pub(in crate::v2::tasks) fn process(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        message: &Message,
+        in_auth: bool,
+    ) -> Result<UniqueId, OfferError> {
+        if let Some(notify) = message.notifies().find(|notify| notify.kind.is_error()) {
+            return Err(self.refused(notify));
+        }
+        let Some(mut child) = self.child.take() else { return Err(OfferError::Local) };
+        if !in_auth {
+            self.peer_nonce = message.nonce().cloned();
+        }
+        match self.accept(sa, env, message, in_auth, &mut child) {
+            Ok(()) => {
+                let id = child.unique_id;
+                sa.adopt_child(*child);
+                sa.set_child_state(id, ChildSaState::Installed);
+                Ok(id)
+            }
+            Err(error) => {
+                self.child = Some(child);
+                Err(error)
+            }
+        }
+    }
+
+    fn refused(&mut self, notify: &Notify) -> OfferError {
+        if notify.kind != NotifyType::InvalidKePayload {
+            return OfferError::Refused(notify.kind);
+        }
+        let Some(wanted) = notify.requested_ke() else { return OfferError::Refused(notify.kind) };
+        let used = self.ke.as_ref().map_or(KeyExchangeMethod::None, KeyExchange::method);
+        if let Some(earlier) = self.requested {
+            log!(IKE, 1, "already retried with key exchange method {earlier}, ignore requested {wanted}");
+            return OfferError::Refused(notify.kind);
+        }
+        log!(IKE, 1, "peer didn't accept key exchange method {used}, it requested {wanted}");
+        if !self.proposals.iter().any(|proposal| proposal.contains(TransformType::KeyExchange, wanted)) {
+            return OfferError::Refused(notify.kind);
+        }
+        self.requested = Some(wanted);
+        OfferError::Retry
+    }
+
+    fn accept(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        message: &Message,
+        in_auth: bool,
+        child: &mut ChildSa,
+    ) -> Result<(), OfferError> {
+        let (Some(payload), Some(ts_i), Some(ts_r)) = (message.sa(), message.ts_i(), message.ts_r()) else {
+            log!(IKE, 1, "SA or TS payload missing, no CHILD_SA built");
+            return Err(OfferError::Unusable);
+        };
+        let Some(Choice { proposal, offered }) = choose(sa, env, &self.proposals, payload, in_auth) else {
+            log!(IKE, 1, "no acceptable proposal found");
+            sa.alert(Alert::ProposalMismatchChild);
+            return Err(OfferError::Unusable);
+        };
+        child.spi_out = offered.spi.child();
+        let shared = self.shared_secret(message, &proposal)?;
+        child.algorithms = Algorithms::from(&proposal);
+        child.protocol = proposal.protocol();
+        agree_mode(child, message);
+        child.tfc = !message.has_notify(NotifyType::EspTfcPaddingNotSupported);
+        let (local, remote) = self.selectors(sa, child, false);
+        child.local_ts = narrow(&local, &ts_i.selectors);
+        child.remote_ts = narrow(&remote, &ts_r.selectors);
+        if child.local_ts.is_empty() || child.remote_ts.is_empty() || child.spi_out.is_none() {
+            log!(IKE, 1, "no acceptable traffic selectors found");
+            sa.alert(Alert::TsMismatch);
+            return Err(OfferError::Unusable);
+        }
+        check_mode(child, sa).map_err(|()| OfferError::Unusable)?;
+        let nonces = self.own_nonce.as_ref().zip(self.peer_nonce.as_ref()).ok_or(OfferError::Unusable)?;
+        let defer = self.inherited.is_some();
+        install(sa, env, child, shared.as_ref(), nonces, defer).map_err(|_| OfferError::Unusable)
+    }
+
+    fn shared_secret(&mut self, message: &Message, proposal: &Proposal) -> Result<Option<Secret>, OfferError> {
+        let Some(method) = proposal.key_exchange() else { return Ok(None) };
+        let own = self.ke.take_if(|own| own.method() == method);
+        let theirs = message.ke().filter(|ke| ke.method == method);
+        let (Some(own), Some(theirs)) = (own, theirs) else {
+            log!(IKE, 1, "KE payload missing in message");
+            return Err(OfferError::Unusable);
+        };
+        own.agree(&theirs.data).map(Some).map_err(|error| {
+            log!(IKE, 1, "key exchange failed: {error}");
+            OfferError::Unusable
+        })
+    }
+
+    /// Gives back what was reserved for a CHILD_SA that did not come to be.
+    pub(in crate::v2::tasks) fn abandon(&mut self, env: &mut Env<'_>) {
+        if let Some(mut child) = self.child.take() {
+            child.uninstall(env);
+        }
+    }
+}
