@@ -6,9 +6,9 @@ use strongswan::crypto::{IntegrityAlgorithm, Protocol};
 
 use super::child::{ChildSa, Installed, Tags};
 use super::keys::{ChildKeys, DirectionKeys};
-use crate::config::{ChildConfig, IfIdConfig, Limit, MarkConfig, MarkValue, PeerConfig, SetMark, TfcPadding};
+use crate::config::{ChildConfig, IfIdConfig, Limit, MarkConfig, MarkValue, SetMark, TfcPadding};
 use crate::env::{Env, ReqidKey, UniqueIds};
-use crate::ids::{Mark, Spi};
+use crate::ids::{IfId, Mark, Spi};
 use crate::kernel::{
     Copying, Direction, Encap, KernelError, KeyMaterial, PolicyAction, PolicyClass, PolicyParams, SaLifetimes, SaLimit,
     SaParams, SaUpdate, SaUsage,
@@ -26,19 +26,38 @@ pub(crate) enum InstallError {
 }
 
 impl Tags {
-    /// The marks and interfaces a new CHILD_SA gets; `%unique` values are drawn here.
-    pub(crate) fn allocate(ids: &dyn UniqueIds, peer: &PeerConfig, child: &ChildConfig) -> Self {
+    /// The marks and interfaces a new CHILD_SA gets; `%unique` values are drawn here. Interfaces it has none of its own
+    /// for are the IKE_SA's.
+    pub(crate) fn allocate(ids: &dyn UniqueIds, inherited: Interfaces, child: &ChildConfig) -> Self {
         let (mark_in, mark_out) = marks(ids, child.mark_in, child.mark_out);
-        let inherit = |own: IfIdConfig, connection| if own.is_none() { connection } else { own };
-        let in_config = inherit(child.if_id_in, peer.if_id_in);
-        let out_config = inherit(child.if_id_out, peer.if_id_out);
+        let own = Interfaces::allocate(ids, child.if_id_in, child.if_id_out);
+        let choose = |own: IfId, inherited| if own.is_none() { inherited } else { own };
+        Self {
+            mark_in,
+            mark_out,
+            if_id_in: choose(own.inbound, inherited.inbound),
+            if_id_out: choose(own.outbound, inherited.outbound),
+        }
+    }
+}
+
+/// XFRM interfaces of both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Interfaces {
+    pub(crate) inbound: IfId,
+    pub(crate) outbound: IfId,
+}
+
+impl Interfaces {
+    /// The configured interfaces, with `%unique` values drawn.
+    pub(crate) fn allocate(ids: &dyn UniqueIds, inbound: IfIdConfig, outbound: IfIdConfig) -> Self {
         let mut shared = None;
-        let mut if_id = |config| match config {
+        let mut draw = |config| match config {
             IfIdConfig::Fixed(id) => id,
             IfIdConfig::Unique => *shared.get_or_insert_with(|| ids.unique_if_id()),
             IfIdConfig::UniqueDir => ids.unique_if_id(),
         };
-        Self { mark_in, mark_out, if_id_in: if_id(in_config), if_id_out: if_id(out_config) }
+        Self { inbound: draw(inbound), outbound: draw(outbound) }
     }
 }
 

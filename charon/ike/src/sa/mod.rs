@@ -38,7 +38,7 @@ pub(crate) use child::{ChildSa, ChildTimer, Endpoints, Selectors, Tags};
 pub(crate) use children::SpiText;
 pub(crate) use flags::{Conditions, Extensions};
 pub(crate) use handshake::Handshake;
-pub(crate) use install::InstallError;
+pub(crate) use install::{InstallError, Interfaces};
 pub(crate) use keys::{IkeKeys, IkeSeed};
 pub(crate) use lifecycle::{IdText, retry_delay};
 pub(crate) use timers::{Timer, Timers};
@@ -113,6 +113,8 @@ pub struct IkeSa {
     pub(crate) algorithms: Option<Algorithms>,
     pub(crate) keys: Option<Box<IkeKeys>>,
     pub(crate) phase: Phase,
+    /// XFRM interfaces of CHILD_SAs that have none of their own, once drawn.
+    pub(crate) interfaces: Option<Interfaces>,
     pub(crate) children: Vec<ChildSa>,
     pub(crate) exchanges: Exchanges,
     pub(crate) timers: Timers,
@@ -158,6 +160,7 @@ impl IkeSa {
             algorithms: None,
             keys: None,
             phase: Phase::Handshake(Box::default()),
+            interfaces: None,
             children: Vec::new(),
             exchanges: Exchanges::default(),
             timers: Timers::default(),
@@ -299,8 +302,8 @@ impl IkeSa {
             initiator_spi: Some(self.id.initiator),
             responder_spi: self.id.responder,
             nat: self.nat(),
-            if_id_in: crate::ids::IfId::NONE,
-            if_id_out: crate::ids::IfId::NONE,
+            if_id_in: self.interfaces.unwrap_or_default().inbound,
+            if_id_out: self.interfaces.unwrap_or_default().outbound,
             algorithms: self.algorithms.clone(),
             established: self.established_at.filter(|_| established),
             rekey: timer(Timer::Rekey),
@@ -312,6 +315,12 @@ impl IkeSa {
             tasks_passive: self.exchanges.passive_types(),
             children: Vec::new(),
         }
+    }
+
+    /// XFRM interfaces of CHILD_SAs that have none of their own: drawn once for the IKE_SA and those that rekey it.
+    pub(crate) fn interfaces(&mut self, env: &Env<'_>) -> Interfaces {
+        let config = self.config().map(|config| (config.if_id_in, config.if_id_out)).unwrap_or_default();
+        *self.interfaces.get_or_insert_with(|| Interfaces::allocate(env.ids, config.0, config.1))
     }
 
     /// NATs between us and the peer.

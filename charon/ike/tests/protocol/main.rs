@@ -16,6 +16,7 @@ mod child;
 mod delete;
 mod handshake;
 mod malformed;
+mod modes;
 mod rekey;
 mod sim;
 mod soak;

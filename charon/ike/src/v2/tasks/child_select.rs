@@ -32,11 +32,15 @@ fn weight(configured: &[TrafficSelector], received: &[TrafficSelector]) -> usize
     sum
 }
 
-/// The best matching child; the first one on ties.
-pub(super) fn select(peer: &PeerConfig, wanted: &Wanted<'_>) -> Option<Arc<ChildConfig>> {
+/// The best matching child of those that are acceptable; the first one on ties.
+pub(super) fn select(
+    peer: &PeerConfig,
+    wanted: &Wanted<'_>,
+    accept: &dyn Fn(&ChildConfig) -> bool,
+) -> Option<Arc<ChildConfig>> {
     log!(CFG, 2, "looking for a child config for {}", Selectors(wanted.local, wanted.remote));
     let mut best: Option<(usize, &Arc<ChildConfig>)> = None;
-    for child in peer.children.iter().filter(|child| !child.mode.is_shunt()) {
+    for child in peer.children.iter().filter(|child| !child.mode.is_shunt() && accept(child)) {
         let local = weight(&resolve(&child.local_ts, &wanted.hosts.local), wanted.local);
         let remote = weight(&resolve(&child.remote_ts, &wanted.hosts.remote), wanted.remote);
         if local == 0 || remote == 0 {
@@ -77,7 +81,7 @@ mod tests {
         let hosts =
             DynamicHosts { local: vec!["192.0.2.1".parse().unwrap()], remote: vec!["192.0.2.2".parse().unwrap()] };
         let wanted = Wanted { local: &local, remote: &remote, hosts: &hosts };
-        select(&peer, &wanted).map(|child| child.name.to_string())
+        select(&peer, &wanted, &|_| true).map(|child| child.name.to_string())
     }
 
     #[test]

@@ -281,6 +281,7 @@ impl IkeSa {
         new.local_id.clone_from(&self.local_id);
         new.remote_id.clone_from(&self.remote_id);
         new.extensions = self.extensions;
+        new.interfaces = self.interfaces;
         new.conditions = self.conditions - (Conditions::STALE | Conditions::REAUTHENTICATING);
         new
     }

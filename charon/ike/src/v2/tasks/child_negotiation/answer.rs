@@ -8,7 +8,7 @@ use strongswan::selectors::{TrafficSelector, narrow};
 
 use super::super::child_select::{self, Wanted};
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, check_mode, install, own_selectors};
+use super::{Inherited, behind_nat, check_mode, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -31,6 +31,12 @@ pub(in crate::v2::tasks) struct Answer {
     no_tfc: bool,
     pub(in crate::v2::tasks) peer_nonce: Option<Nonce>,
     pub(in crate::v2::tasks) own_nonce: Option<Nonce>,
+}
+
+/// Selectors the peer asks for, from our side.
+struct Asked {
+    local: Vec<TrafficSelector>,
+    remote: Vec<TrafficSelector>,
 }
 
 impl Answer {
@@ -70,11 +76,8 @@ impl Answer {
         let (Some(payload), Some(ts_i), Some(ts_r)) = (self.sa.take(), self.ts_i.take(), self.ts_r.take()) else {
             return Err(Notify::new(NotifyType::InvalidSyntax));
         };
-        let rekeying = replaced.is_some();
-        let config = match &replaced {
-            Some((config, _)) => Arc::clone(config),
-            None => Self::select_config(sa, env, &ts_i.selectors, &ts_r.selectors)?,
-        };
+        let asked = Asked { local: ts_r.selectors, remote: ts_i.selectors };
+        let (config, asked) = self.select_config(sa, env, asked, replaced.as_ref().map(|(config, _)| config))?;
         let configured =
             if in_auth { Proposal::strip_key_exchanges(&config.proposals) } else { config.proposals.clone() };
         let Some(Choice { proposal, offered }) = choose(sa, env, &configured, &payload, in_auth) else {
@@ -88,19 +91,20 @@ impl Answer {
             return Err(Notify::new(NotifyType::NoProposalChosen));
         };
 
-        let mut child = Self::create(sa, env, &config, replaced.as_ref().map(|(_, inherited)| inherited))?;
+        let mut child = Self::create(sa, env, &config, replaced.as_ref().map(|(_, inherited)| inherited));
         child.spi_out = Some(spi_out);
         child.protocol = proposal.protocol();
         child.algorithms = Algorithms::from(&proposal);
         child.tfc = !self.no_tfc;
-        let result = self.finish(sa, env, &mut child, &ts_i, &ts_r, shared.as_ref(), rekeying);
-        let nonce = match result {
-            Ok(nonce) => nonce,
-            Err(kind) => {
-                child.uninstall(env);
-                return Err(Notify::new(kind));
-            }
-        };
+        // until the peer deletes the old SA it may not have installed the new one yet
+        let defer_outbound = replaced.is_some();
+        let nonce = self
+            .narrow(sa, env, &mut child, &asked)
+            .and_then(|()| self.install(sa, env, &mut child, shared.as_ref(), defer_outbound));
+        let nonce = nonce.map_err(|kind| {
+            child.uninstall(env);
+            Notify::new(kind)
+        })?;
         let Some(spi_in) = child.spi_in else { return Err(Notify::new(NotifyType::NoProposalChosen)) };
         message.push(Sa::choice(offered.number, proposal, SpiField::from(spi_in)));
         if !in_auth {
@@ -125,20 +129,37 @@ impl Answer {
         Ok(id)
     }
 
+    /// The configuration that serves what is asked for, and what that is from our side of a NAT. A CHILD_SA that
+    /// replaces another keeps its configuration.
     fn select_config(
+        &self,
         sa: &mut IkeSa,
         env: &Env<'_>,
-        ts_i: &[TrafficSelector],
-        ts_r: &[TrafficSelector],
-    ) -> Result<Arc<ChildConfig>, Notify> {
-        if let Some(config) = sa.config().map(|config| env.config.latest(config)) {
-            let hosts = sa.dynamic_hosts();
-            let wanted = Wanted { local: ts_r, remote: ts_i, hosts: &hosts };
-            if let Some(child) = child_select::select(&config, &wanted) {
-                return Ok(child);
+        asked: Asked,
+        replaced: Option<&Arc<ChildConfig>>,
+    ) -> Result<(Arc<ChildConfig>, Asked), Notify> {
+        let hosts = sa.dynamic_hosts();
+        let config = sa.config().map(|config| env.config.latest(config));
+        let select = |asked: &Asked, accept: &dyn Fn(&ChildConfig) -> bool| {
+            if let Some(config) = replaced {
+                return accept(config).then(|| Arc::clone(config));
+            }
+            let wanted = Wanted { local: &asked.local, remote: &asked.remote, hosts: &hosts };
+            config.as_ref().and_then(|config| child_select::select(config, &wanted, accept))
+        };
+        if self.transport && sa.conditions.nat_any() {
+            let meant = Asked {
+                local: behind_nat(&asked.local, sa.local.ip()),
+                remote: behind_nat(&asked.remote, sa.remote.ip()),
+            };
+            if let Some(child) = select(&meant, &|child| child.mode == Mode::Transport) {
+                return Ok((child, meant));
             }
         }
-        log!(IKE, 1, "traffic selectors {} unacceptable", Selectors(ts_r, ts_i));
+        if let Some(child) = select(&asked, &|_| true) {
+            return Ok((child, asked));
+        }
+        log!(IKE, 1, "traffic selectors {} unacceptable", Selectors(&asked.local, &asked.remote));
         sa.alert(Alert::TsMismatch);
         Err(Notify::new(NotifyType::TsUnacceptable))
     }
@@ -164,43 +185,28 @@ impl Answer {
         }
     }
 
-    fn create(
-        sa: &IkeSa,
-        env: &Env<'_>,
-        config: &Arc<ChildConfig>,
-        inherited: Option<&Inherited>,
-    ) -> Result<ChildSa, Notify> {
-        let peer = sa.config().ok_or_else(|| Notify::new(NotifyType::TsUnacceptable))?;
+    fn create(sa: &mut IkeSa, env: &Env<'_>, config: &Arc<ChildConfig>, inherited: Option<&Inherited>) -> ChildSa {
         let tags = match inherited {
             Some(inherited) => inherited.tags,
-            None => Tags::allocate(env.ids, peer, config),
+            None => Tags::allocate(env.ids, sa.interfaces(env), config),
         };
         let mut child = ChildSa::new(env.ids.child_sa_id(), Arc::clone(config), sa.endpoints(), tags);
         if let Some(inherited) = inherited {
             child.reqid = inherited.reqid;
         }
-        Ok(child)
+        child
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing that was negotiated")]
-    fn finish(
-        &mut self,
-        sa: &mut IkeSa,
-        env: &mut Env<'_>,
-        child: &mut ChildSa,
-        ts_i: &Ts,
-        ts_r: &Ts,
-        shared: Option<&Secret>,
-        rekeying: bool,
-    ) -> Result<Nonce, NotifyType> {
+    /// Mode and selectors.
+    fn narrow(&self, sa: &mut IkeSa, env: &Env<'_>, child: &mut ChildSa, asked: &Asked) -> Result<(), NotifyType> {
         child.mode = match child.config.mode {
             mode @ (Mode::Transport | Mode::TransportProxy) if self.transport => mode,
             Mode::Beet if self.beet => Mode::Beet,
             _ => Mode::Tunnel,
         };
         let (local, remote) = own_selectors(sa, &child.config, child.mode, &sa.dynamic_hosts());
-        child.local_ts = narrow(&local, &ts_r.selectors);
-        child.remote_ts = narrow(&remote, &ts_i.selectors);
+        child.local_ts = narrow(&local, &asked.local);
+        child.remote_ts = narrow(&remote, &asked.remote);
         if child.mode == Mode::Transport && check_mode(child, sa).is_err() {
             child.mode = Mode::Tunnel;
         }
@@ -212,14 +218,24 @@ impl Answer {
         if child.local_ts != local || child.remote_ts != remote {
             sa.alert(Alert::TsNarrowed);
         }
-        if let Err(error) = child.allocate_spi(env, child.protocol) {
+        child.allocate_spi(env, child.protocol).map(|_| ()).map_err(|error| {
             log!(IKE, 1, "unable to allocate SPI from kernel: {error}");
-            return Err(NotifyType::NoProposalChosen);
-        }
+            NotifyType::NoProposalChosen
+        })
+    }
+
+    /// Puts the CHILD_SA into the data plane; returns our nonce.
+    fn install(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        child: &mut ChildSa,
+        shared: Option<&Secret>,
+        defer_outbound: bool,
+    ) -> Result<Nonce, NotifyType> {
         let own = self.own_nonce.get_or_insert_with(|| Nonce::generate(env.rng)).clone();
-        let Some(peer) = &self.peer_nonce else { return Err(NotifyType::InvalidSyntax) };
-        // until the peer deletes the old SA it may not have installed the new one yet
-        install(sa, env, child, shared, (&own, peer), rekeying)?;
+        let peer = self.peer_nonce.as_ref().ok_or(NotifyType::InvalidSyntax)?;
+        install(sa, env, child, shared, (&own, peer), defer_outbound)?;
         Ok(own)
     }
 }

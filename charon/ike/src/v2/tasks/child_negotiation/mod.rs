@@ -7,6 +7,8 @@ mod offer;
 pub(super) use answer::Answer;
 pub(super) use offer::{Offer, OfferError};
 
+use std::net::IpAddr;
+
 use strongswan::crypto::{KeyExchangeMethod, Secret};
 use strongswan::log;
 use strongswan::selectors::{TrafficSelector, resolve};
@@ -55,6 +57,14 @@ fn own_selectors(
         resolve(&to_host, &[host])
     };
     (side(&config.local_ts, sa.local.ip()), side(&config.remote_ts, sa.remote.ip()))
+}
+
+/// Selectors of transport mode that crossed a NAT: they name addresses as the peer sees them, and mean the endpoints
+/// (RFC 7296 §2.23.1). Only those of the first host named do.
+fn behind_nat(received: &[TrafficSelector], endpoint: IpAddr) -> Vec<TrafficSelector> {
+    let first = received.iter().find(|ts| ts.is_host(None)).map(TrafficSelector::start);
+    let of_first = |ts: &&TrafficSelector| ts.is_host(first) && first.is_some();
+    received.iter().filter(of_first).map(|ts| ts.with_address(endpoint)).collect()
 }
 
 /// The mode both sides named, else tunnel mode.
@@ -112,5 +122,19 @@ fn install(
             sa.alert(Alert::InstallChildPolicyFailed);
             Err(NotifyType::TsUnacceptable)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_behind_a_nat_become_the_endpoint() {
+        let ts = |text| TrafficSelector::parse(text).unwrap();
+        let received = [ts("10.0.0.1[tcp]"), ts("10.0.0.1[udp/53]"), ts("10.0.0.2"), ts("10.1.0.0/16")];
+        let endpoint = "192.0.2.1".parse().unwrap();
+        assert_eq!(behind_nat(&received, endpoint), [ts("192.0.2.1[tcp]"), ts("192.0.2.1[udp/53]")]);
+        assert_eq!(behind_nat(&[ts("10.1.0.0/16")], endpoint), []);
     }
 }

@@ -7,7 +7,7 @@ use strongswan::log;
 use strongswan::selectors::{TrafficSelector, narrow, resolve};
 
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, agree_mode, check_mode, install, own_selectors};
+use super::{Inherited, agree_mode, behind_nat, check_mode, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -72,7 +72,7 @@ impl Offer {
     ) -> Result<(), OfferError> {
         let mut child = match self.child.take() {
             Some(child) => child,
-            None => self.create(sa, env)?,
+            None => self.create(sa, env),
         };
         let label = child.to_string();
         match (self.inherited.is_some(), child.reqid) {
@@ -112,18 +112,17 @@ impl Offer {
         Ok(())
     }
 
-    fn create(&self, sa: &IkeSa, env: &Env<'_>) -> Result<Box<ChildSa>, OfferError> {
-        let peer = sa.config().ok_or(OfferError::Local)?;
+    fn create(&self, sa: &mut IkeSa, env: &Env<'_>) -> Box<ChildSa> {
         let tags = match &self.inherited {
             Some(inherited) => inherited.tags,
-            None => Tags::allocate(env.ids, peer, &self.config),
+            None => Tags::allocate(env.ids, sa.interfaces(env), &self.config),
         };
         let mut child = ChildSa::new(env.ids.child_sa_id(), Arc::clone(&self.config), sa.endpoints(), tags);
         child.initiator = true;
         if let Some(inherited) = &self.inherited {
             child.reqid = inherited.reqid;
         }
-        Ok(Box::new(child))
+        Box::new(child)
     }
 
     fn add_key_exchange(&mut self, env: &mut Env<'_>, message: &mut Outgoing) -> Result<(), OfferError> {
@@ -236,8 +235,13 @@ impl Offer {
         agree_mode(child, message);
         child.tfc = !message.has_notify(NotifyType::EspTfcPaddingNotSupported);
         let (local, remote) = self.selectors(sa, child, false);
-        child.local_ts = narrow(&local, &ts_i.selectors);
-        child.remote_ts = narrow(&remote, &ts_r.selectors);
+        if child.mode == Mode::Transport && sa.conditions.nat_any() {
+            child.local_ts = narrow(&local, &behind_nat(&ts_i.selectors, sa.local.ip()));
+            child.remote_ts = narrow(&remote, &behind_nat(&ts_r.selectors, sa.remote.ip()));
+        } else {
+            child.local_ts = narrow(&local, &ts_i.selectors);
+            child.remote_ts = narrow(&remote, &ts_r.selectors);
+        }
         if child.local_ts.is_empty() || child.remote_ts.is_empty() || child.spi_out.is_none() {
             log!(IKE, 1, "no acceptable traffic selectors found");
             sa.alert(Alert::TsMismatch);
