@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
 
-use crate::Result;
+use crate::{Result, uml};
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
@@ -71,6 +71,11 @@ impl Lab {
         ip(&["-n", &lab.right.netns, "link", "set", "eth0", "up"])?;
         ip(&["-n", &lab.left.netns, "route", "add", "default", "via", "10.99.0.1"])?;
         nat.run(&["sysctl", "-qw", "net.ipv4.ip_forward=1"])?;
+        if uml::is_inside() {
+            // That kernel has no nftables for IPv4.
+            nat.run(&["iptables-legacy", "-t", "nat", "-A", "POSTROUTING", "-o", "wan", "-j", "MASQUERADE"])?;
+            return Ok(lab);
+        }
         nat.run(&[
             "nft",
             "add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }; \

@@ -10,6 +10,7 @@ pub mod daemon;
 pub mod lab;
 pub mod pki;
 pub mod traffic;
+pub mod tunnel;
 pub mod uml;
 
 /// What scenario code returns: any failure ends the test with its text.
