@@ -5,8 +5,11 @@ mod route;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod virtual_ips;
 mod xfrm;
 
 pub use route::{LocalAddress, Network, Nexthop, Packets, Prefix, Route, RouteKind, Rule};
 pub use socket::NetlinkError;
+pub use virtual_ips::InstallVirtualIps;
+pub(in crate::kernel) use virtual_ips::VirtualIps;
 pub use xfrm::{Netlink, NetlinkSettings, RuleMark};

@@ -84,3 +84,31 @@ fn addresses_are_added_listed_and_removed() {
         }
     });
 }
+
+#[test]
+fn virtual_ips_are_counted_and_leave_what_was_there() {
+    in_namespace(|network| {
+        up();
+        let outer = [10, 9, 0, 1].into();
+        network.add_address(LO, (outer, 32)).unwrap();
+        let has = |address| network.addresses().unwrap().iter().any(|local| local.address == address);
+        // beside the address that leads to the peer, and by name
+        for settings in [InstallVirtualIps::WhereTrafficGoes, InstallVirtualIps::On("lo".into())] {
+            let virtual_ips = VirtualIps::open(settings, None).unwrap();
+            for vip in ["10.77.0.1".parse().unwrap(), "fd77::1".parse().unwrap()] {
+                let first = VirtualIps::add(&virtual_ips, vip, outer).unwrap();
+                let second = VirtualIps::add(&virtual_ips, vip, outer).unwrap();
+                drop(first);
+                assert!(has(vip), "{vip}");
+                drop(second);
+                assert!(!has(vip), "{vip}");
+            }
+            drop(VirtualIps::add(&virtual_ips, outer, outer).unwrap());
+            assert!(has(outer), "it was not ours");
+        }
+        let none = VirtualIps::open(InstallVirtualIps::No, None).unwrap();
+        let vip = [10, 77, 0, 2].into();
+        let _held = VirtualIps::add(&none, vip, outer).unwrap();
+        assert!(!has(vip));
+    });
+}

@@ -22,9 +22,8 @@ mod sender;
 mod settings;
 mod timer;
 mod tun;
-mod virtual_ips;
 
-pub use settings::{InstallVirtualIps, UserspaceSettings};
+pub use settings::UserspaceSettings;
 
 use std::io::{self, PipeReader, PipeWriter};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -45,14 +44,13 @@ use strongswan::processing::monotonic;
 use strongswan::selectors::TrafficSelector;
 use strongswan::sync::Mutex;
 
-use super::netlink::{NetlinkError, Network};
+use super::netlink::{NetlinkError, Network, VirtualIps};
 use super::{EventSink, KernelEvent};
 use crate::net::EspSink;
 use routes::{RouteError, Routes, Routing};
 use sender::EspSender;
 use timer::Timer;
 use tun::Tun;
-use virtual_ips::VirtualIps;
 
 /// Why the data plane could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +112,7 @@ impl Userspace {
         } else {
             None
         };
-        let virtual_ips = VirtualIps::new(Network::open()?, settings.virtual_ips.clone(), tun.index());
+        let virtual_ips = VirtualIps::open(settings.virtual_ips.clone(), Some(tun.index()))?;
         let shared = Arc::new(Shared { plane: Plane::default(), tun, sender, timer: Timer::default(), events });
         let (stop, writer) = io::pipe().map_err(UserspaceError::Start)?;
         let userspace = Self {
@@ -339,8 +337,8 @@ impl Kernel for Userspace {
         if found { Ok(()) } else { Err(KernelError::NotFound) }
     }
 
-    fn add_virtual_ip(&self, address: IpAddr, _outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
-        virtual_ips::add(&self.virtual_ips, address)
+    fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
+        VirtualIps::add(&self.virtual_ips, address, outer)
     }
 }
 

@@ -6,19 +6,10 @@ use strongswan::log;
 use strongswan::settings::Settings;
 use strongswan::settings::parse_int;
 
+use crate::kernel::netlink::InstallVirtualIps;
+
 /// Mark on our own packets if none is configured: the number of strongSwan's routing table.
 const DEFAULT_MARK: u32 = 220;
-
-/// What becomes of virtual IPs that a peer assigns to us.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum InstallVirtualIps {
-    /// Somebody else cares for them.
-    No,
-    /// They are added to the TUN device.
-    OnTun,
-    /// They are added to the interface of this name.
-    On(String),
-}
 
 /// Settings of the userspace data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +43,7 @@ impl Default for UserspaceSettings {
             routing_table: 220,
             routing_table_prio: 220,
             fwmark: (DEFAULT_MARK, u32::MAX),
-            virtual_ips: InstallVirtualIps::OnTun,
+            virtual_ips: InstallVirtualIps::default(),
             spis: 0xc000_0000..=0xcfff_ffff,
         }
     }
@@ -74,11 +65,7 @@ impl UserspaceSettings {
             routing_table: settings.get_int("charon.routing_table", default.routing_table),
             routing_table_prio: settings.get_int("charon.routing_table_prio", default.routing_table_prio),
             fwmark: marks.iter().find_map(|path| mark(settings, path)).unwrap_or(default.fwmark),
-            virtual_ips: match settings.get_str("charon.install_virtual_ip_on") {
-                _ if !settings.get_bool("charon.install_virtual_ip", true) => InstallVirtualIps::No,
-                Some(interface) => InstallVirtualIps::On(interface.to_owned()),
-                None => default.virtual_ips,
-            },
+            virtual_ips: InstallVirtualIps::from_settings(settings),
             spis: if min <= max { min..=max } else { max..=min },
         }
     }
@@ -130,12 +117,6 @@ mod tests {
             spis: 0x200..=0x300,
         };
         assert_eq!(settings, expected);
-    }
-
-    #[test]
-    fn virtual_ips_can_be_left_to_others() {
-        let settings = read("charon { install_virtual_ip = no\n install_virtual_ip_on = lo\n }");
-        assert_eq!(settings.virtual_ips, InstallVirtualIps::No);
     }
 
     #[test]

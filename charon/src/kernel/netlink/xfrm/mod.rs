@@ -30,6 +30,7 @@ pub use settings::{NetlinkSettings, RuleMark};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ike::attributes::Held;
 use ike::config::HwOffload;
 use ike::ids::Spi;
 use ike::kernel::{Direction, Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
@@ -43,7 +44,7 @@ use strongswan::sync::Mutex;
 
 use super::options::{bypass, enable_udp_encap};
 use super::socket::NetlinkSocket;
-use super::{NetlinkError, Network};
+use super::{NetlinkError, Network, VirtualIps};
 use crate::kernel::EventSink;
 use crate::net::IkeSockets;
 use events::Events;
@@ -62,6 +63,7 @@ pub struct Netlink {
     settings: NetlinkSettings,
     policies: Policies,
     routes: Option<Routes>,
+    virtual_ips: Arc<VirtualIps>,
     /// `None` once shut down.
     events: Mutex<Option<Events>>,
 }
@@ -92,7 +94,8 @@ impl Netlink {
         };
         let events = Mutex::new(Some(Events::start(settings.receive_buffer, sink, lost)?));
         let network = Network::open()?;
-        Ok(Self { shared, network, settings, policies: Policies::default(), routes, events })
+        let virtual_ips = VirtualIps::open(settings.virtual_ips.clone(), None)?;
+        Ok(Self { shared, network, settings, policies: Policies::default(), routes, virtual_ips, events })
     }
 
     /// Stops to report events and removes routes and rules.
@@ -369,5 +372,9 @@ impl Kernel for Netlink {
 
     fn delete_policies(&self, params: &PolicyParams<'_>) -> Result<(), KernelError> {
         self.remove_all(&self.expand(params)?)
+    }
+
+    fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
+        VirtualIps::add(&self.virtual_ips, address, outer)
     }
 }

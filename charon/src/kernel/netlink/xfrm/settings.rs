@@ -3,6 +3,8 @@
 use strongswan::log;
 use strongswan::settings::{Settings, parse_int};
 
+use crate::kernel::netlink::InstallVirtualIps;
+
 /// Settings of the kernel's data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetlinkSettings {
@@ -18,6 +20,8 @@ pub struct NetlinkSettings {
     pub routing_table_prio: u32,
     /// `kernel-netlink.fwmark`: the rule's mark.
     pub fwmark: Option<RuleMark>,
+    /// `install_virtual_ip`, `install_virtual_ip_on`
+    pub virtual_ips: InstallVirtualIps,
     /// `kernel-netlink.receive_buffer_size`: bytes of events that the kernel keeps for us.
     pub receive_buffer: usize,
     /// `kernel-netlink.xfrm_acq_expires`: seconds that a reserved SPI, or a trap that was hit, waits for its SA.
@@ -48,6 +52,7 @@ impl Default for NetlinkSettings {
             routing_table: 220,
             routing_table_prio: 220,
             fwmark: None,
+            virtual_ips: InstallVirtualIps::default(),
             receive_buffer: 8 * 1024 * 1024,
             acquire_expires: 165,
             ports_in_transport: false,
@@ -71,6 +76,7 @@ impl NetlinkSettings {
             routing_table: settings.get_int("charon.routing_table", default.routing_table),
             routing_table_prio: settings.get_int("charon.routing_table_prio", default.routing_table_prio),
             fwmark: rule_mark(settings, &own("fwmark")),
+            virtual_ips: InstallVirtualIps::from_settings(settings),
             receive_buffer: settings.get_int(&own("receive_buffer_size"), default.receive_buffer),
             acquire_expires: settings.get_int(&own("xfrm_acq_expires"), default.acquire_expires),
             ports_in_transport: get_bool("set_proto_port_transport_sa", default.ports_in_transport),
@@ -111,7 +117,7 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let settings = read(
-            "charon { install_routes = no\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
+            "charon { install_routes = no\n install_virtual_ip = no\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
              plugins { kernel-netlink { fwmark = !0x10/0xf0\n install_routes_xfrmi = yes\n receive_buffer_size = 4096
              xfrm_acq_expires = 30\n set_proto_port_transport_sa = yes\n policy_update = yes\n } } }",
         );
@@ -122,6 +128,7 @@ mod tests {
             routing_table: 7,
             routing_table_prio: 8,
             fwmark: Some(RuleMark { value: 0x10, mask: 0xf0, invert: true }),
+            virtual_ips: InstallVirtualIps::No,
             receive_buffer: 4096,
             acquire_expires: 30,
             ports_in_transport: true,
