@@ -115,6 +115,22 @@ impl VirtualIps {
     }
 }
 
+impl VirtualIps {
+    /// Removes all of them, whoever uses them.
+    pub(in crate::kernel) fn clear(&self) {
+        let installed = std::mem::take(&mut *self.installed.lock());
+        installed.iter().for_each(|(address, installed)| self.remove(*address, installed));
+    }
+
+    fn remove(&self, address: IpAddr, installed: &Installed) {
+        let Some(interface) = installed.interface else { return };
+        if let Err(error) = self.network.delete_address(interface, (address, Family::of(address).bits())) {
+            // The device may have gone before.
+            log!(KNL, 2, "deleting virtual IP {address} failed: {error}");
+        }
+    }
+}
+
 /// An address in use, until it is dropped.
 struct InUse {
     virtual_ips: Arc<VirtualIps>,
@@ -134,14 +150,9 @@ impl Drop for InUse {
         let mut installed = self.virtual_ips.installed.lock();
         match installed.get_mut(&self.address) {
             Some(known) if known.users > 1 => known.users -= 1,
-            _ => {
-                let Some(Installed { interface: Some(interface), .. }) = installed.remove(&self.address) else {
-                    return;
-                };
-                let prefix = (self.address, Family::of(self.address).bits());
-                if let Err(error) = self.virtual_ips.network.delete_address(interface, prefix) {
-                    // The device may have gone before.
-                    log!(KNL, 2, "deleting virtual IP {} failed: {error}", self.address);
+            Some(_) | None => {
+                if let Some(last) = installed.remove(&self.address) {
+                    self.virtual_ips.remove(self.address, &last);
                 }
             }
         }

@@ -157,6 +157,7 @@ impl Userspace {
         if let Some(routes) = &self.routes {
             routes.clear();
         }
+        self.virtual_ips.clear();
     }
 
     /// Name of the TUN device.

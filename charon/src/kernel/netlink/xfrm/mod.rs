@@ -105,6 +105,7 @@ impl Netlink {
         if let Some(routes) = &self.routes {
             routes.clear();
         }
+        self.virtual_ips.clear();
     }
 
     /// The index of the interface that has an address.
