@@ -24,10 +24,13 @@ pub enum Make {
 /// Plugins of strongSwan that the scenarios need.
 const STRONGSWAN_PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey curve25519 \
      hmac sha1 sha2 aes gcm cmac xcbc ctr ccm chapoly gmp mgf1 kdf drbg kernel-netlink socket-default vici updown \
-     counters";
+     counters attr resolve";
 
 /// The plugin that carries strongSwan's ESP where the kernel has none, as on test machines; it comes first then.
 const STRONGSWAN_USERSPACE_ESP: &str = "kernel-libipsec";
+
+/// In a daemon's folder: where it puts DNS servers that its peer assigns.
+const RESOLV_CONF: &str = "resolv.conf";
 
 impl Make {
     /// The daemon's executable.
@@ -233,6 +236,11 @@ impl Daemon {
         std::fs::read(self.dir.join("log")).map_or_else(|e| e.to_string(), |b| String::from_utf8_lossy(&b).into_owned())
     }
 
+    /// The file into which the daemon puts DNS servers that its peer assigns; empty if there is none.
+    pub fn resolv_conf(&self) -> String {
+        std::fs::read_to_string(self.dir.join(RESOLV_CONF)).unwrap_or_default()
+    }
+
     /// Whether the log has a line with `text`.
     pub fn logged(&self, text: &str) -> bool {
         self.log().contains(text)
@@ -290,8 +298,10 @@ fn strongswan_conf(make: Make, dir: &Path, extra: &str) -> String {
         Make::Ours => String::new(),
     };
     format!(
-        "charon {{\n  {load}\n  plugins {{ vici {{ socket = unix://{}/charon.vici\n }} }}\n  \
+        "charon {{\n  {load}\n  plugins {{ vici {{ socket = unix://{}/charon.vici\n }} resolve {{ file = {}\n }} }}\n  \
          filelog {{ stderr {{ default = 1\n ike = 2\n flush_line = yes\n }} }}\n{extra}\n}}\n",
-        dir.display()
+        dir.display(),
+        // never the machine's own
+        dir.join(RESOLV_CONF).display()
     )
 }
