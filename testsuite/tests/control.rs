@@ -113,6 +113,45 @@ fn ours_driven_by_our_swanctl() -> Result<()> {
     driven(Ours, Ours)
 }
 
+/// Everything at once, with what has no connection: authorities and pools, loaded, exchanged and unloaded.
+fn all_loaded_by(tool: Make) -> Result<()> {
+    let lab = Lab::direct("all")?;
+    let (files, _) = pair(&lab, &Connection::new(Auth::Certificate(KeyKind::EcdsaP256)))?;
+    let daemon = Daemon::start(&lab, &lab.left, Ours, &files)?;
+    let run = |args: &[&str]| -> Result<String> { daemon.swanctl_of(tool, args)?.ok() };
+    let conf = daemon.swanctl_dir().join("swanctl.conf");
+    let before = std::fs::read_to_string(&conf)?;
+    let authority = "authorities {\n lab {\n cacert = ca.pem\n crl_uris = http://crl.example.org/a, http://crl.example.org/b\n }\n }\n";
+    std::fs::write(&conf, format!("{before}\n{authority}"))?;
+    let said = run(&["--load-all", "--noprompt"])?;
+    for fact in ["successfully loaded 1 authorities, 0 unloaded", "successfully loaded 1 connections, 0 unloaded"] {
+        assert!(said.contains(fact), "no '{fact}' in:\n{said}");
+    }
+    let listed = run(&["--list-authorities"])?;
+    for fact in ["lab:", "  cacert: C=CH, O=Lab, CN=Lab CA", "http://crl.example.org/b"] {
+        assert!(listed.contains(fact), "no '{fact}' in:\n{listed}");
+    }
+    // Again with the CA only in the authority, which a change of credentials leaves alone, and then without.
+    std::fs::remove_file(daemon.swanctl_dir().join("x509ca/ca.pem"))?;
+    run(&["--load-creds", "--clear", "--noprompt"])?;
+    assert!(run(&["--list-certs"])?.contains("List of X.509 CA Certificates"));
+    std::fs::write(&conf, before)?;
+    let said = run(&["--load-authorities"])?;
+    assert!(said.contains("no authorities found, 1 unloaded"), "{said}");
+    assert!(run(&["--list-authorities"])?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn all_of_ours_loaded_by_strongswans_swanctl() -> Result<()> {
+    all_loaded_by(StrongSwan)
+}
+
+#[test]
+fn all_of_ours_loaded_by_our_swanctl() -> Result<()> {
+    all_loaded_by(Ours)
+}
+
 /// Writes `text` as the swanctl.conf of `daemon` and loads it; returns exit code and everything printed.
 fn load(daemon: &Daemon, text: &str) -> Result<(i32, String)> {
     std::fs::write(daemon.swanctl_dir().join("swanctl.conf"), text)?;

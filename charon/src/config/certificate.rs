@@ -1,5 +1,6 @@
 //! `cert*` and `cacert*` sections: certificates that the daemon reads itself.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -35,18 +36,15 @@ pub(super) fn load(name: &str, section: &Message) -> Result<Arc<Certificate>, Lo
             log!(CFG, 1, "loading certificate with handle '{handle}' failed: tokens are not supported");
             Err(failed())
         }
-        (Some(file), None) => {
-            let data = read(&file).map_err(|error| {
-                log!(CFG, 1, "loading certificate from '{file}' failed: {error}");
-                failed()
-            })?;
-            let certificate = Certificate::from_der_or_pem(&data).map_err(|error| {
-                log!(CFG, 1, "loading certificate from '{file}' failed: {error}");
-                failed()
-            })?;
-            Ok(Arc::new(certificate))
-        }
+        (Some(file), None) => from_file(&file).map(Arc::new).ok_or_else(failed),
     }
+}
+
+/// The certificate in a file; the log says why there is none.
+pub(super) fn from_file(file: &str) -> Option<Certificate> {
+    let failed = |error: &dyn fmt::Display| log!(CFG, 1, "loading certificate from '{file}' failed: {error}");
+    let data = read(file).map_err(|error| failed(&error)).ok()?;
+    Certificate::from_der_or_pem(&data).map_err(|error| failed(&error)).ok()
 }
 
 fn read(file: &str) -> io::Result<Vec<u8>> {

@@ -6,6 +6,8 @@
 //! connections as with ten.
 
 mod auth;
+mod authorities;
+mod authority;
 mod certificate;
 mod child;
 mod connection;
@@ -19,6 +21,8 @@ mod options;
 mod table;
 mod value;
 
+pub use authorities::Authorities;
+pub use authority::{Authority, AuthorityError, load_authority};
 pub use connection::load;
 pub use connections::{Change, ChangeKind, Connections};
 pub use error::LoadError;

@@ -7,15 +7,18 @@ mod algorithms;
 mod certificate_type;
 mod clear_creds;
 mod events;
+mod get_authorities;
 mod get_conns;
 mod get_keys;
 mod get_pools;
 mod get_shared;
 mod initiate;
+mod list_authorities;
 mod list_certs;
 mod list_conns;
 mod list_policies;
 mod list_sas;
+mod load_authority;
 mod load_cert;
 mod load_conn;
 mod load_key;
@@ -30,6 +33,7 @@ mod show;
 mod start_action;
 mod stats;
 mod terminate;
+mod unload_authority;
 mod unload_conn;
 mod unload_key;
 mod unload_pool;
@@ -50,7 +54,7 @@ pub use log::VICI_LOG_LEVEL;
 pub use operations::{DaemonStats, Operations};
 
 use crate::bus::log::Loggers;
-use crate::config::Connections;
+use crate::config::{Authorities, Connections};
 use crate::pools::Pools;
 use log::LogSink;
 
@@ -62,6 +66,7 @@ const EVENTS: &[&str] = &[
     "list-policy",
     "list-conn",
     "list-cert",
+    "list-authority",
     "ike-updown",
     "ike-rekey",
     "ike-update",
@@ -95,6 +100,10 @@ const COMMANDS: &[(&str, Command)] = &[
     ("load-pool", load_pool::run),
     ("unload-pool", unload_pool::run),
     ("get-pools", get_pools::run),
+    ("load-authority", load_authority::run),
+    ("unload-authority", unload_authority::run),
+    ("get-authorities", get_authorities::run),
+    ("list-authorities", list_authorities::run),
     ("initiate", initiate::run),
     ("terminate", terminate::run),
     ("rekey", rekey::run),
@@ -107,6 +116,7 @@ pub struct Control {
     connections: Arc<Connections>,
     credentials: Arc<Store>,
     pools: Arc<Pools>,
+    authorities: Authorities,
     operations: Arc<dyn Operations>,
     log: Arc<LogSink>,
     /// Held while a connection is loaded or unloaded and the start actions that follow are handed over, so that those of
@@ -129,14 +139,9 @@ impl Control {
         operations: Arc<dyn Operations>,
         loggers: &Arc<Loggers>,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            connections,
-            credentials,
-            pools,
-            operations,
-            log: LogSink::new(loggers),
-            loading: Mutex::new(()),
-        })
+        let authorities = Authorities::new(Arc::clone(&credentials));
+        let (log, loading) = (LogSink::new(loggers), Mutex::new(()));
+        Arc::new(Self { connections, credentials, authorities, pools, operations, log, loading })
     }
 
     /// Opens the socket and serves it. The returned [`Events`] raise events for its clients; they ask `kernel` for the

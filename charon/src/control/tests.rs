@@ -1,3 +1,5 @@
+mod authorities;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::slice;
@@ -346,7 +348,7 @@ fn simple_queries_answer() {
     assert_eq!(flat(stats.section("workers").unwrap()), ["total=4", "idle=3", "active{}"]);
     assert_eq!(flat(stats.section("queues").unwrap()), ["critical=0", "high=0", "medium=0", "low=0"]);
     assert_eq!(fixture.failure("reload-settings", &Message::new()), "reloading '/etc/strongswan.conf' failed");
-    for missing in ["load-authority", "install", "redirect", "Version", ""] {
+    for missing in ["flush-certs", "install", "redirect", "Version", ""] {
         assert!(matches!(client.request(missing, &Message::new()), Err(ClientError::UnknownCommand(_))), "{missing}");
     }
 }
@@ -846,7 +848,7 @@ impl Random {
         let keys = "name id type data flag owners child ike ike-id child-id timeout loglevel force reauth noblock trap \
             pass gw local remote children net cert-x version local_addrs remote_addrs proposals vips pools auth certs cacerts \
             pubkeys groups local_ts remote_ts esp_proposals ah_proposals mode start_action rekey_time life_bytes rand_packets \
-            mark_in set_mark_out if_id_in label tfc_padding dscp unique round eap_id file handle nonsense";
+            mark_in set_mark_out if_id_in label tfc_padding dscp unique round eap_id file handle cacert crl_uris cert_uri_base nonsense";
         let keys: Vec<_> = keys.split_whitespace().collect();
         let values = [
             "",

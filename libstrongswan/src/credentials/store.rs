@@ -106,6 +106,18 @@ impl Store {
         self.certificates.write().add(certificate, flags)
     }
 
+    /// Adds a certificate as above on behalf of something that needs it: it stays, whatever is cleared, until it is
+    /// [unpinned](Self::unpin_certificate) as often.
+    pub fn pin_certificate(&self, certificate: Arc<Certificate>) -> Arc<Certificate> {
+        self.certificates.write().pin(certificate)
+    }
+
+    /// Takes back a [pin](Self::pin_certificate). A certificate that was not added for its own sake goes with its last.
+    pub fn unpin_certificate(&self, certificate: &Certificate) {
+        self.certificates.write().unpin(certificate.fingerprint());
+        self.flush_cache();
+    }
+
     /// Adds a raw public key that is trusted to be the key of `subject`.
     pub fn add_public_key(&self, key: PublicKey, subject: Identity) {
         self.certificates.write().add_key(StoredKey { key, subject });
@@ -203,9 +215,9 @@ impl Store {
         SharedSecrets::new(&self.secrets, kind, me, other)
     }
 
-    /// Forgets everything that was loaded or is remembered.
+    /// Forgets everything that was loaded or is remembered, except pinned certificates.
     pub fn clear(&self) {
-        *self.certificates.write() = Certificates::default();
+        self.certificates.write().clear();
         *self.keys.write() = Keys::default();
         *self.secrets.write() = Secrets::default();
         self.flush_cache();

@@ -57,9 +57,18 @@ type Number = u64;
 /// Entries for a name: nearly always one.
 type Numbers = SmallVec<[Number; 1]>;
 
+/// A certificate with what keeps it here.
+struct Entry {
+    stored: StoredCertificate,
+    /// It was added for its own sake.
+    loaded: bool,
+    /// How many others need it.
+    pins: usize,
+}
+
 #[derive(Default)]
 pub(super) struct Certificates {
-    all: BTreeMap<Number, StoredCertificate>,
+    all: BTreeMap<Number, Entry>,
     by_fingerprint: HashMap<[u8; 32], Number>,
     /// By subject and alternative names, and by all that a KEY_ID may mean.
     by_name: HashMap<Identity, Numbers>,
@@ -80,11 +89,44 @@ fn needs_scan(id: &Identity) -> bool {
 
 impl Certificates {
     pub(super) fn add(&mut self, certificate: Arc<Certificate>, flags: CertificateFlags) -> Arc<Certificate> {
-        let flags = flags.union(CertificateFlags::of(&certificate));
+        self.entry(certificate, |entry| {
+            entry.loaded = true;
+            entry.stored.flags = entry.stored.flags.union(flags);
+        })
+    }
+
+    pub(super) fn pin(&mut self, certificate: Arc<Certificate>) -> Arc<Certificate> {
+        self.entry(certificate, |entry| entry.pins += 1)
+    }
+
+    pub(super) fn unpin(&mut self, fingerprint: &[u8; 32]) {
+        let Some(number) = self.by_fingerprint.get(fingerprint).copied() else { return };
+        let Some(entry) = self.all.get_mut(&number) else { return };
+        entry.pins = entry.pins.saturating_sub(1);
+        if entry.pins > 0 || entry.loaded {
+            return;
+        }
+        self.all.remove(&number);
+        self.by_fingerprint.remove(fingerprint);
+        self.by_name.retain(|_, numbers| {
+            numbers.retain(|other| *other != number);
+            !numbers.is_empty()
+        });
+    }
+
+    /// Forgets everything that is not pinned.
+    pub(super) fn clear(&mut self) {
+        for entry in std::mem::take(self).all.into_values().filter(|entry| entry.pins > 0) {
+            self.entry(entry.stored.certificate, |kept| kept.pins = entry.pins);
+        }
+    }
+
+    /// Changes the entry of a certificate, a new one if there is none, and returns the certificate in it.
+    fn entry(&mut self, certificate: Arc<Certificate>, change: impl FnOnce(&mut Entry)) -> Arc<Certificate> {
         let known = self.by_fingerprint.get(certificate.fingerprint()).and_then(|number| self.all.get_mut(number));
         if let Some(known) = known {
-            known.flags = known.flags.union(flags);
-            return Arc::clone(&known.certificate);
+            change(known);
+            return Arc::clone(&known.stored.certificate);
         }
         let number = self.next;
         self.next += 1;
@@ -97,8 +139,11 @@ impl Certificates {
                 numbers.push(number);
             }
         }
+        let flags = CertificateFlags::of(&certificate);
         let stored = StoredCertificate { certificate: Arc::clone(&certificate), flags, trusted: true };
-        self.all.insert(number, stored);
+        let mut entry = Entry { stored, loaded: false, pins: 0 };
+        change(&mut entry);
+        self.all.insert(number, entry);
         certificate
     }
 
@@ -117,7 +162,11 @@ impl Certificates {
     }
 
     pub(super) fn list(&self) -> Vec<StoredCertificate> {
-        self.all.values().cloned().collect()
+        self.stored().cloned().collect()
+    }
+
+    fn stored(&self) -> impl Iterator<Item = &StoredCertificate> {
+        self.all.values().map(|entry| &entry.stored)
     }
 
     pub(super) fn list_keys(&self) -> Vec<StoredKey> {
@@ -125,16 +174,16 @@ impl Certificates {
     }
 
     pub(super) fn cas(&self) -> Vec<Arc<Certificate>> {
-        self.all.values().filter(|stored| stored.flags.ca).map(|stored| Arc::clone(&stored.certificate)).collect()
+        self.stored().filter(|stored| stored.flags.ca).map(|stored| Arc::clone(&stored.certificate)).collect()
     }
 
     pub(super) fn by_fingerprint(&self, fingerprint: &[u8; 32]) -> Option<Arc<Certificate>> {
         let number = self.by_fingerprint.get(fingerprint)?;
-        self.all.get(number).map(|stored| Arc::clone(&stored.certificate))
+        self.all.get(number).map(|entry| Arc::clone(&entry.stored.certificate))
     }
 
     fn named(&self, name: &Identity) -> impl Iterator<Item = &StoredCertificate> {
-        self.by_name.get(name).into_iter().flatten().filter_map(|number| self.all.get(number))
+        self.by_name.get(name).into_iter().flatten().filter_map(|number| Some(&self.all.get(number)?.stored))
     }
 
     /// The CA whose SubjectPublicKeyInfo has this SHA-1 hash.
@@ -147,7 +196,7 @@ impl Certificates {
     pub(super) fn of_identity(&self, id: &Identity) -> Vec<StoredCertificate> {
         if needs_scan(id) {
             let matches = |stored: &&StoredCertificate| stored.certificate.confirms_identity(id);
-            self.all.values().filter(matches).cloned().collect()
+            self.stored().filter(matches).cloned().collect()
         } else {
             self.named(id).cloned().collect()
         }

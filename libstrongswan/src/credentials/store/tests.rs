@@ -148,3 +148,34 @@ fn ten_thousand_secrets_with_one_owner_in_common() {
     }
     assert_eq!(lookup(&store, "moon.a", "peer7777.a"), [""; 0]);
 }
+
+#[test]
+fn pinned_certificates_stay_until_the_last_pin_is_taken() {
+    let certificate = || {
+        Arc::new(
+            Certificate::from_der(include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certs/ca.der")))
+                .unwrap(),
+        )
+    };
+    let store = Store::new();
+    let pinned = store.pin_certificate(certificate());
+    assert!(Arc::ptr_eq(&pinned, &store.pin_certificate(certificate())));
+    store.clear();
+    assert_eq!(store.trusted_cas(), std::slice::from_ref(&pinned));
+    store.unpin_certificate(&pinned);
+    assert_eq!(store.trusted_cas().len(), 1);
+    store.unpin_certificate(&pinned);
+    assert!(store.trusted_cas().is_empty());
+    assert!(store.certificates_of(pinned.subject()).is_empty());
+
+    // One that was added as well stays when it is unpinned, and one that is pinned stays when it is cleared.
+    store.add_certificate(certificate(), CertificateFlags { ocsp: true, ..CertificateFlags::default() });
+    let pinned = store.pin_certificate(certificate());
+    store.unpin_certificate(&pinned);
+    assert_eq!(store.trusted_cas().len(), 1);
+    store.pin_certificate(certificate());
+    store.clear();
+    assert!(!store.certificates().first().unwrap().flags.ocsp, "what it was added for is forgotten");
+    store.unpin_certificate(&pinned);
+    assert!(store.trusted_cas().is_empty());
+}
