@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ike::settings::{FragmentSize, IkeSettings, RetransmitSettings};
-use strongswan::credentials::AuthOptions;
+use strongswan::credentials::{AuthOptions, TrustOptions};
 use strongswan::identity::RdnMatching;
 use strongswan::log::Group;
 use strongswan::processing::{PerPriority, Priority, ProcessorSettings};
@@ -177,6 +177,16 @@ pub fn auth_options(settings: &Settings) -> AuthOptions {
     }
 }
 
+/// Whom to trust.
+pub fn trust_options(settings: &Settings) -> TrustOptions {
+    let s = daemon(settings);
+    let defaults = TrustOptions::default();
+    TrustOptions {
+        reject_trusted_end_entity: s.get_bool("reject_trusted_end_entity", defaults.reject_trusted_end_entity),
+        enforce_critical: s.get_bool("x509.enforce_critical", defaults.enforce_critical),
+    }
+}
+
 /// URI of the control socket.
 pub fn vici_socket(settings: &Settings) -> String {
     daemon(settings).get_str("plugins.vici.socket").map_or_else(default_vici_uri, str::to_owned)
@@ -249,6 +259,10 @@ fn sys_log(s: &View<'_>) -> Option<SysLog> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use strongswan::settings::options;
+
     use super::*;
 
     fn conf(text: &str) -> Settings {
@@ -264,12 +278,42 @@ mod tests {
         assert_eq!(manager(&empty), ManagerSettings::default());
         assert_eq!(numbers(&empty), NumberSettings::default());
         assert_eq!(processor(&empty).threads, 16);
+        assert_eq!(trust_options(&empty), TrustOptions::default());
+    }
+
+    /// Whether the text of a source file, or of one below a folder, contains any of these.
+    fn mentions(path: &Path, texts: &[String]) -> bool {
+        if path.is_dir() {
+            return std::fs::read_dir(path).unwrap().any(|entry| mentions(&entry.unwrap().path(), texts));
+        }
+        let source = std::fs::read_to_string(path).unwrap();
+        texts.iter().any(|text| source.contains(text))
+    }
+
+    #[test]
+    fn options_that_claim_to_do_something_are_read() {
+        // These names are put together from their parts.
+        let computed = ["charon.processor.priority_threads.", "charon.send_delay", "charon.receive_delay"];
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        for (prefix, option) in options::strongswan_conf().options() {
+            let path = format!("{prefix}.{}", option.name);
+            let of_daemon = path.starts_with("charon.") && option.effect == options::Effect::Live;
+            if !of_daemon || path.ends_with('>') || computed.iter().any(|start| path.starts_with(start)) {
+                continue;
+            }
+            // In quotes as a whole, or with part of the path before it. Levels of log groups go by the group's keyword.
+            let last = path.rsplit('.').next().unwrap();
+            let is_level = Group::ALL.iter().any(|group| group.keyword() == last);
+            let read = is_level || mentions(&sources, &[format!("\"{last}\""), format!(".{last}\"")]);
+            assert!(read, "{path} is documented to have an effect, but nothing reads it");
+        }
     }
 
     #[test]
     fn options_reach_their_rooms() {
         let conf = conf(
-            "retransmit_timeout = 0.5\n retransmit_jitter = 50\n fragment_size_v6 = 1400\n half_open_timeout = 7\n\
+            "retransmit_timeout = 0.5\n reject_trusted_end_entity = yes\n x509 { enforce_critical = no }\n\
+             retransmit_jitter = 50\n fragment_size_v6 = 1400\n half_open_timeout = 7\n\
              spi_mask = 0xff00\n threads = 4\n processor { priority_threads { high = 1 } }\n\
              plugins { socket-default { fwmark = 0x42/0xf\n use_ipv6 = no } }\n\
              start-scripts { a = true\n b = false }",
@@ -279,6 +323,7 @@ mod tests {
         assert_eq!((ike.fragment_size.v4, ike.fragment_size.v6), (None, Some(1400)));
         assert_eq!(ike.half_open_timeout, Duration::from_secs(7));
         assert_eq!(numbers(&conf).spi_mask, 0xff00);
+        assert!(trust_options(&conf).reject_trusted_end_entity && !trust_options(&conf).enforce_critical);
         assert_eq!(processor(&conf).threads, 4);
         assert_eq!(processor(&conf).reserved.high, 1);
         assert_eq!((sockets(&conf).fwmark, sockets(&conf).use_ipv6), (Some(2), false));

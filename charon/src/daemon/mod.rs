@@ -80,11 +80,13 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
-/// What lives as long as the process, whether or not the daemon gets to run: log sinks and settings.
+/// What lives as long as the process, whether or not the daemon gets to run: log sinks, settings, and what these are applied
+/// to again when they are read again. Everything else reads its settings when it is started and keeps them.
 pub struct Base {
     settings: Mutex<Settings>,
     ike_settings: Arc<ArcSwap<IkeSettings>>,
     attributes: Arc<ArcSwap<AttributesForAll>>,
+    credentials: Arc<Store>,
     loggers: Arc<Loggers>,
     options: Options,
     /// The ports of the sockets, regular and for NAT traversal, once they are open: a configured 0 means any.
@@ -94,13 +96,17 @@ pub struct Base {
 impl Base {
     /// Opens the configured log sinks and reports what is wrong with the settings.
     pub fn new(settings: Settings, loggers: Arc<Loggers>, options: Options) -> Arc<Self> {
-        loggers.configure(&settings::loggers(&settings, options.levels, options.use_syslog));
-        let ike_settings = Arc::new(ArcSwap::from_pointee(settings::ike(&settings)));
-        let attributes = Arc::new(ArcSwap::from_pointee(AttributesForAll::from_settings(&settings)));
-        set_rdn_matching(settings::rdn_matching(&settings));
-        report(&settings);
-        let ports = OnceLock::new();
-        Arc::new(Self { settings: Mutex::new(settings), ike_settings, attributes, loggers, options, ports })
+        let base = Self {
+            settings: Mutex::new(settings),
+            ike_settings: Arc::default(),
+            attributes: Arc::default(),
+            credentials: Arc::default(),
+            loggers,
+            options,
+            ports: OnceLock::new(),
+        };
+        base.apply(&base.settings.lock());
+        Arc::new(base)
     }
 
     /// Reads strongswan.conf again. What was in force stays in force if that fails.
@@ -114,12 +120,18 @@ impl Base {
             log!(DMN, 1, "reloading config failed, keeping old");
             return Err(settings.path().map(|path| path.display().to_string()).unwrap_or_default());
         }
-        self.loggers.configure(&settings::loggers(&settings, self.options.levels, self.options.use_syslog));
-        self.store_ike_settings(settings::ike(&settings));
-        self.attributes.store(Arc::new(AttributesForAll::from_settings(&settings)));
-        set_rdn_matching(settings::rdn_matching(&settings));
-        report(&settings);
+        self.apply(&settings);
         Ok(())
+    }
+
+    /// Puts in force what can change while the daemon runs.
+    fn apply(&self, settings: &Settings) {
+        self.loggers.configure(&settings::loggers(settings, self.options.levels, self.options.use_syslog));
+        self.store_ike_settings(settings::ike(settings));
+        self.attributes.store(Arc::new(AttributesForAll::from_settings(settings)));
+        self.credentials.set_options(settings::trust_options(settings));
+        set_rdn_matching(settings::rdn_matching(settings));
+        report(settings);
     }
 
     /// Puts IKE settings in force, with the ports that are in use.
@@ -190,7 +202,6 @@ impl Daemon {
         let data_plane = DataPlane::start(&settings, sockets.clones()?, kernel_events.sink())?;
         let sender = Sender::new(sockets, settings::send_delay(&settings));
         let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), port));
-        let credentials = Arc::new(Store::default());
         let pools = Arc::new(Pools::new(Arc::clone(&base.attributes)));
         let resolve = Arc::new(Resolve::new(ResolveSettings::from_settings(&settings), Arc::clone(&processor)));
         let manager = Manager::new(
@@ -198,7 +209,7 @@ impl Daemon {
             Surroundings {
                 ike_settings: Arc::clone(&base.ike_settings),
                 config: Arc::<Connections>::clone(&connections),
-                credentials: Arc::clone(&credentials),
+                credentials: Arc::clone(&base.credentials),
                 kernel: data_plane.kernel(),
                 pools: Arc::<Pools>::clone(&pools),
                 handlers: Arc::<Resolve>::clone(&resolve),
@@ -231,7 +242,7 @@ impl Daemon {
             since: local_time(),
             plugins: PARTS.iter().chain([&data_plane.name()]).map(ToString::to_string).collect(),
         });
-        let control = Control::new(connections, credentials, pools, operations, &base.loggers);
+        let control = Control::new(connections, Arc::clone(&base.credentials), pools, operations, &base.loggers);
         let endpoint: Endpoint = settings::vici_socket(&settings).parse()?;
         let kernel = Arc::clone(manager.kernel());
         let (vici, events) = control.serve(&endpoint, ServerOptions::default(), kernel)?;
@@ -312,4 +323,28 @@ fn install_traps_for(manager: &Arc<Manager>, traps: &Arc<Traps>) {
 /// Runs the stop scripts: on every way out, also of a daemon that did not start.
 pub fn run_stop_scripts(base: &Base) {
     scripts::run("stop", &base.scripts("stop-scripts"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_in_force_from_the_start_and_after_a_reload_that_works() {
+        let path = std::env::temp_dir().join(format!("charon-reload-{}.conf", std::process::id()));
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("charon { reject_trusted_end_entity = yes\n retransmit_tries = 3\n}");
+        let settings = Settings::load(&path).unwrap();
+        let base = Base::new(settings, Loggers::new(), Options { levels: Levels::all(-1), use_syslog: true });
+        let in_force =
+            || (base.credentials.options().reject_trusted_end_entity, base.ike_settings.load().retransmit.tries);
+        assert_eq!(in_force(), (true, 3));
+        write("charon { retransmit_tries = 7\n}");
+        base.reload().unwrap();
+        assert_eq!(in_force(), (false, 7));
+        write("charon { retransmit_tries = 9\n");
+        assert_eq!(base.reload(), Err(path.display().to_string()));
+        assert_eq!(in_force(), (false, 7));
+        std::fs::remove_file(&path).unwrap();
+    }
 }
