@@ -122,11 +122,14 @@ fn all_loaded_by(tool: Make) -> Result<()> {
     let conf = daemon.swanctl_dir().join("swanctl.conf");
     let before = std::fs::read_to_string(&conf)?;
     let authority = "authorities {\n lab {\n cacert = ca.pem\n crl_uris = http://crl.example.org/a, http://crl.example.org/b\n }\n }\n";
-    std::fs::write(&conf, format!("{before}\n{authority}"))?;
+    let pool = "pools {\n clients {\n addrs = 10.3.0.0/24\n }\n }\n";
+    std::fs::write(&conf, format!("{before}\n{authority}\n{pool}"))?;
     let said = run(&["--load-all", "--noprompt"])?;
-    for fact in ["successfully loaded 1 authorities, 0 unloaded", "successfully loaded 1 connections, 0 unloaded"] {
-        assert!(said.contains(fact), "no '{fact}' in:\n{said}");
+    for what in ["authorities", "pools", "connections"] {
+        let fact = format!("successfully loaded 1 {what}, 0 unloaded");
+        assert!(said.contains(&fact), "no '{fact}' in:\n{said}");
     }
+    assert!(run(&["--list-pools"])?.contains("clients"));
     let listed = run(&["--list-authorities"])?;
     for fact in ["lab:", "  cacert: C=CH, O=Lab, CN=Lab CA", "http://crl.example.org/b"] {
         assert!(listed.contains(fact), "no '{fact}' in:\n{listed}");
