@@ -9,6 +9,14 @@ pub enum LoadError {
     /// A value its option does not accept.
     #[error("invalid value for: {0}, config discarded")]
     InvalidValue(String),
+    /// A value that asks for what does not exist yet.
+    #[error("invalid value for: {key}, config discarded: {reason}")]
+    Unsupported {
+        /// The option.
+        key: &'static str,
+        /// What there is not.
+        reason: &'static str,
+    },
     /// A section that does not belong where it stands.
     #[error("invalid section: {0}")]
     InvalidSection(String),

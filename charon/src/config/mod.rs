@@ -19,6 +19,7 @@ mod matching;
 mod names;
 mod options;
 mod table;
+mod unsupported;
 mod value;
 
 pub use authorities::Authorities;
@@ -27,3 +28,4 @@ pub use connection::load;
 pub use connections::{Change, ChangeKind, Connections};
 pub use error::LoadError;
 pub use names::{NameCache, Names, NoNames};
+pub use unsupported::check_supported;

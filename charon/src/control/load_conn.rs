@@ -23,7 +23,9 @@ fn load(control: &Control, request: &Request) -> Answer {
     }
     let options = control.operations.auth_options();
     for (name, section) in request.message.sections() {
-        let mut connection = config::load(name, section, options).map_err(|error| {
+        let loaded = config::load(name, section, options);
+        let usable = loaded.and_then(|connection| config::check_supported(&connection).map(|()| connection));
+        let mut connection = usable.map_err(|error| {
             log!(CFG, 1, "loading connection '{name}' failed: {error}");
             error.to_string()
         })?;

@@ -1,0 +1,150 @@
+//! Options of features that do not exist yet. A connection that relies on one must not come up without it: it is refused,
+//! with the reason. Where the peer could make us go without anyway, or nothing is lost, a line in the log says so.
+//!
+//! What only some data planes can do (modes, marks, interfaces, offloading) is not known here; these refuse the CHILD_SA.
+//! Options that only mean something to IKEv1 (`aggressive`, `pull`, `dpd_timeout`) or to EAP (`eap_id`, `aaa_id`,
+//! `xauth_id`) are without effect on an IKEv2 connection with other authentication, as in strongSwan.
+
+use ike::config::{AuthClass, AuthRound, ChildConfig, IkeVersion, Mode, Ocsp, PeerConfig, PerCpuSas};
+use strongswan::crypto::Proposal;
+use strongswan::log;
+
+use super::LoadError;
+
+/// Refuses a connection that relies on what there is not.
+///
+/// # Errors
+/// The first option that cannot be honoured.
+pub fn check_supported(peer: &PeerConfig) -> Result<(), LoadError> {
+    let refused = connection(peer).or_else(|| peer.children.iter().find_map(|child| self::child(child)));
+    if let Some((key, reason)) = refused {
+        return Err(LoadError::Unsupported { key, reason });
+    }
+    for (option, consequence) in ignored(peer) {
+        log!(CFG, 1, "connection '{}': {option} is not supported, {consequence}", peer.name);
+    }
+    Ok(())
+}
+
+type Refusal = (&'static str, &'static str);
+
+fn connection(peer: &PeerConfig) -> Option<Refusal> {
+    match peer.ike.version {
+        IkeVersion::Any | IkeVersion::V2 => {}
+        IkeVersion::V1 => return Some(("version", "IKEv1 is not supported")),
+        IkeVersion::Other(_) => return Some(("version", "there is no such IKE version")),
+    }
+    if peer.ppk_required {
+        return Some(("ppk_required", "post-quantum preshared keys are not supported"));
+    }
+    if peer.ike.proposals.iter().any(has_additional_key_exchange) {
+        return Some(("proposals", ADDITIONAL_KEY_EXCHANGES));
+    }
+    peer.local.iter().chain(&peer.remote).find_map(round)
+}
+
+const ADDITIONAL_KEY_EXCHANGES: &str = "additional key exchanges are not supported";
+
+fn has_additional_key_exchange(proposal: &Proposal) -> bool {
+    proposal.additional_key_exchanges().next().is_some()
+}
+
+fn round(round: &AuthRound) -> Option<Refusal> {
+    match round.class {
+        AuthClass::Any | AuthClass::Pubkey | AuthClass::Psk => None,
+        AuthClass::Eap(_) => Some(("auth", "EAP is not supported")),
+        AuthClass::Xauth(_) => Some(("auth", "XAuth is not supported")),
+    }
+}
+
+fn child(child: &ChildConfig) -> Option<Refusal> {
+    if child.mode == Mode::Iptfs {
+        return Some(("mode", "IP-TFS is not supported"));
+    }
+    if child.label.is_some() {
+        return Some(("label", "security labels are not supported"));
+    }
+    if child.per_cpu_sas != PerCpuSas::No {
+        return Some(("per_cpu_sas", "SAs per CPU are not supported"));
+    }
+    if child.updown.is_some() {
+        return Some(("updown", "updown scripts are not supported"));
+    }
+    let with_additional = child.proposals.iter().find(|proposal| has_additional_key_exchange(proposal));
+    with_additional.map(|proposal| match proposal.protocol() {
+        strongswan::crypto::Protocol::Ah => ("ah_proposals", ADDITIONAL_KEY_EXCHANGES),
+        _ => ("esp_proposals", ADDITIONAL_KEY_EXCHANGES),
+    })
+}
+
+/// What is left out without harm, and what that means.
+fn ignored(peer: &PeerConfig) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let ocsp = matches!(peer.ike.ocsp, Ocsp::Request | Ocsp::Both);
+    [
+        (peer.ppk_id.is_some(), "ppk_id", "connecting without PPK, which is not required"),
+        (ocsp, "ocsp", "no OCSP responses are requested of the peer"),
+        (peer.children.iter().any(|child| child.ipcomp), "ipcomp", "nothing is compressed"),
+    ]
+    .into_iter()
+    .filter_map(|(set, option, consequence)| set.then_some((option, consequence)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::load;
+    use super::*;
+    use strongswan::credentials::AuthOptions;
+    use vici::Message;
+
+    fn check(section: Message) -> String {
+        let peer = load("gw", &section, AuthOptions::default()).unwrap();
+        check_supported(&peer).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    fn child(section: Message) -> String {
+        check(Message::new().with_section("children", Message::new().with_section("net", section)))
+    }
+
+    #[test]
+    fn what_there_is_passes() {
+        assert_eq!(check(Message::new()), "");
+        let psk = Message::new().with("auth", "psk").with("eap_id", "nobody");
+        assert_eq!(check(Message::new().with("version", "2").with("aggressive", "yes").with_section("local", psk)), "");
+        assert_eq!(child(Message::new().with("mode", "transport").with("mark_in", "42").with("ipcomp", "yes")), "");
+        assert_eq!(check(Message::new().with("ppk_id", "ppk@example.org").with("ocsp", "both")), "");
+        assert_eq!(check(Message::new().with_list("proposals", ["aes128-sha256-x25519-ke1_none"])), "");
+    }
+
+    #[test]
+    fn what_there_is_not_is_refused_with_the_reason() {
+        let refused = |key, reason| format!("invalid value for: {key}, config discarded: {reason} not supported");
+        let auth = |method| Message::new().with("auth", method);
+        let proposals = || ["default", "aes128-sha256-x25519-ke1_mlkem768"];
+        for (section, key, reason) in [
+            (Message::new().with("version", "1"), "version", "IKEv1 is"),
+            (
+                Message::new().with("ppk_id", "ppk").with("ppk_required", "yes"),
+                "ppk_required",
+                "post-quantum preshared keys are",
+            ),
+            (Message::new().with_list("proposals", proposals()), "proposals", "additional key exchanges are"),
+            (Message::new().with_section("remote", auth("eap-md5")), "auth", "EAP is"),
+            (Message::new().with_section("local-2", auth("xauth")), "auth", "XAuth is"),
+        ] {
+            assert_eq!(check(section), refused(key, reason));
+        }
+        for (section, key, reason) in [
+            (Message::new().with("mode", "iptfs"), "mode", "IP-TFS is"),
+            (Message::new().with("label", "system_u:object_r:ipsec_spd_t:s0"), "label", "security labels are"),
+            (Message::new().with("per_cpu_sas", "encap"), "per_cpu_sas", "SAs per CPU are"),
+            (Message::new().with("updown", "/usr/lib/ipsec/_updown"), "updown", "updown scripts are"),
+            (Message::new().with_list("esp_proposals", proposals()), "esp_proposals", "additional key exchanges are"),
+        ] {
+            assert_eq!(child(section), refused(key, reason));
+        }
+        assert_eq!(
+            check(Message::new().with("version", "7")),
+            "invalid value for: version, config discarded: there is no such IKE version"
+        );
+    }
+}
