@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use strongswan::log;
 
-use super::{ChildSa, ChildSaState, ChildTimer, Conditions, IkeSa, IkeSaState, Timer};
+use super::{ChildSa, ChildSaState, ChildTimer, IkeSa, IkeSaState, Timer};
 use crate::env::Env;
 use crate::ids::UniqueId;
 use crate::kernel::Direction;
@@ -61,7 +61,8 @@ impl IkeSa {
             return;
         }
         let mut idle = env.now.saturating_since(self.last_inbound);
-        if self.conditions.contains(Conditions::NAT_HERE) || self.conditions.nat_any() {
+        // behind NATs only, where ESP takes the same way as IKE
+        if self.conditions.nat_any() {
             idle = self.idle(env, Direction::In).map_or(idle, |esp| esp.min(idle));
         }
         let left = delay.saturating_sub(idle);

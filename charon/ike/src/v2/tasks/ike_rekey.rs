@@ -7,7 +7,7 @@ use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Secret, Trans
 use strongswan::log;
 
 use super::ike_delete::IkeDeleteInitiator;
-use super::proposals::{Choice, choose};
+use super::proposals::{Choice, choose, without_additional_key_exchanges};
 use crate::env::Env;
 use crate::output::{Alert, Event, Output};
 use crate::sa::{ChildSaState, Conditions, IdText, IkeSa, IkeSaId, IkeSaState, IkeSeed, Phase, Timer, retry_delay};
@@ -98,7 +98,7 @@ impl Task for IkeRekeyInitiator {
         };
         let previous = sa.algorithms.as_ref().and_then(|algorithms| algorithms.key_exchange);
         let previous = previous.filter(|_| env.settings.prefer_previous_dh_group);
-        self.proposals.clone_from(&config.ike.proposals);
+        self.proposals = without_additional_key_exchanges(&config.ike.proposals);
         let configured = self.proposals.iter().find_map(Proposal::key_exchange);
         let method = self.requested.or(previous).or(configured).unwrap_or(KeyExchangeMethod::None);
         Proposal::promote_key_exchange_in(&mut self.proposals, method);
@@ -216,7 +216,8 @@ impl IkeRekeyResponder {
             return Err(Notify::new(NotifyType::InvalidSyntax));
         };
         let config = sa.config().map(|config| env.config.latest(config)).ok_or_else(refused)?;
-        let Some(Choice { proposal, offered }) = choose(sa, env, &config.ike.proposals, &payload, false) else {
+        let configured = without_additional_key_exchanges(&config.ike.proposals);
+        let Some(Choice { proposal, offered }) = choose(sa, env, &configured, &payload, false) else {
             log!(IKE, 1, "no acceptable proposal found");
             sa.alert(Alert::ProposalMismatchIke);
             return Err(refused());

@@ -4,7 +4,7 @@ use strongswan::credentials::HashAlgorithm;
 use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Secret, TransformType, ke};
 use strongswan::log;
 
-use super::proposals::{Choice, choose};
+use super::proposals::{Choice, choose, without_additional_key_exchanges};
 use crate::config::{Childless, Fragmentation};
 use crate::env::Env;
 use crate::output::Alert;
@@ -43,7 +43,7 @@ impl Task for InitInitiator {
             log!(IKE, 1, "giving up after {MAX_RETRIES} retries");
             return Err(Failure::Failed);
         }
-        self.proposals.clone_from(&config.proposals);
+        self.proposals = without_additional_key_exchanges(&config.proposals);
         let configured = self.proposals.iter().find_map(Proposal::key_exchange);
         let Some(method) = self.requested.or(configured) else {
             log!(IKE, 1, "no key exchange method configured");
@@ -253,7 +253,8 @@ fn select_with_fallback(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming, payl
         if index > 0 {
             log!(IKE, 1, "no matching proposal found, trying alternative config");
         }
-        if let Some(Choice { proposal, offered }) = choose(sa, env, &config.proposals, payload, false) {
+        let configured = without_additional_key_exchanges(&config.proposals);
+        if let Some(Choice { proposal, offered }) = choose(sa, env, &configured, payload, false) {
             sa.connection = Connection::Ike(config);
             return Some((offered.number, proposal));
         }

@@ -8,7 +8,7 @@ use strongswan::selectors::{TrafficSelector, narrow};
 
 use super::super::child_select::{self, Wanted};
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, behind_nat, check_mode, install, own_selectors};
+use super::{Inherited, behind_nat, check_mode, feasible, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -78,8 +78,7 @@ impl Answer {
         };
         let asked = Asked { local: ts_r.selectors, remote: ts_i.selectors };
         let (config, asked) = self.select_config(sa, env, asked, replaced.as_ref().map(|(config, _)| config))?;
-        let configured =
-            if in_auth { Proposal::strip_key_exchanges(&config.proposals) } else { config.proposals.clone() };
+        let configured = feasible(&config, in_auth);
         let Some(Choice { proposal, offered }) = choose(sa, env, &configured, &payload, in_auth) else {
             log!(IKE, 1, "no acceptable proposal found");
             sa.alert(Alert::ProposalMismatchChild);

@@ -9,10 +9,11 @@ pub(super) use offer::{Offer, OfferError};
 
 use std::net::IpAddr;
 
-use strongswan::crypto::{KeyExchangeMethod, Secret};
+use strongswan::crypto::{KeyExchangeMethod, Proposal, Secret};
 use strongswan::log;
 use strongswan::selectors::{TrafficSelector, resolve};
 
+use super::proposals::without_additional_key_exchanges;
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::Reqid;
@@ -39,6 +40,15 @@ impl From<&ChildSa> for Inherited {
             tags: old.tags,
             key_exchange: old.algorithms.key_exchange,
         }
+    }
+}
+
+/// Configured proposals as far as an exchange can carry them out: IKE_AUTH has no key exchange for a CHILD_SA.
+fn feasible(config: &ChildConfig, in_auth: bool) -> Vec<Proposal> {
+    if in_auth {
+        Proposal::strip_key_exchanges(&config.proposals)
+    } else {
+        without_additional_key_exchanges(&config.proposals)
     }
 }
 

@@ -7,7 +7,7 @@ use strongswan::log;
 use strongswan::selectors::{TrafficSelector, narrow, resolve};
 
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, agree_mode, behind_nat, check_mode, install, own_selectors};
+use super::{Inherited, agree_mode, behind_nat, check_mode, feasible, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -70,18 +70,28 @@ impl Offer {
         message: &mut Outgoing,
         in_auth: bool,
     ) -> Result<(), OfferError> {
-        let mut child = match self.child.take() {
-            Some(child) => child,
-            None => self.create(sa, env),
-        };
+        let mut child = self.child.take().unwrap_or_else(|| self.create(sa, env));
+        let result = self.propose(sa, env, message, in_auth, &mut child);
+        // also after a failure: it may hold an SPI
+        self.child = Some(child);
+        result
+    }
+
+    fn propose(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        message: &mut Outgoing,
+        in_auth: bool,
+        child: &mut ChildSa,
+    ) -> Result<(), OfferError> {
         let label = child.to_string();
         match (self.inherited.is_some(), child.reqid) {
             (true, Some(reqid)) => log!(IKE, 0, "establishing CHILD_SA {label} reqid {reqid}"),
             _ => log!(IKE, 0, "establishing CHILD_SA {label}"),
         }
-        self.proposals =
-            if in_auth { Proposal::strip_key_exchanges(&self.config.proposals) } else { self.config.proposals.clone() };
-        let (local, remote) = self.selectors(sa, &child, true);
+        self.proposals = feasible(&self.config, in_auth);
+        let (local, remote) = self.selectors(sa, env, child, true);
         if local.is_empty() || remote.is_empty() {
             log!(IKE, 1, "no traffic selectors to propose, the peer has no virtual IP");
             return Err(OfferError::Local);
@@ -108,7 +118,6 @@ impl Offer {
         message.push(Sa::offer(self.proposals.iter().cloned(), spi.into()));
         message.push(Payload::TsI(Ts::new(local)));
         message.push(Payload::TsR(Ts::new(remote)));
-        self.child = Some(child);
         Ok(())
     }
 
@@ -148,7 +157,13 @@ impl Offer {
     }
 
     /// The selectors we propose, or those we accept of what the peer made of them.
-    fn selectors(&self, sa: &IkeSa, child: &ChildSa, propose: bool) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
+    fn selectors(
+        &self,
+        sa: &IkeSa,
+        env: &Env<'_>,
+        child: &ChildSa,
+        propose: bool,
+    ) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
         let hosts = sa.dynamic_hosts();
         let (mut local, mut remote) = match &self.inherited {
             Some(inherited) => (inherited.local_ts.clone(), inherited.remote_ts.clone()),
@@ -157,7 +172,7 @@ impl Offer {
             }
             None => own_selectors(sa, &self.config, child.mode, &hosts),
         };
-        if let Some((source, destination)) = &self.packet {
+        if let Some((source, destination)) = self.packet.as_ref().filter(|_| !env.settings.ignore_acquire_ts) {
             local.insert(0, *source);
             remote.insert(0, *destination);
         }
@@ -234,7 +249,7 @@ impl Offer {
         child.protocol = proposal.protocol();
         agree_mode(child, message);
         child.tfc = !message.has_notify(NotifyType::EspTfcPaddingNotSupported);
-        let (local, remote) = self.selectors(sa, child, false);
+        let (local, remote) = self.selectors(sa, env, child, false);
         if child.mode == Mode::Transport && sa.conditions.nat_any() {
             child.local_ts = narrow(&local, &behind_nat(&ts_i.selectors, sa.local.ip()));
             child.remote_ts = narrow(&remote, &behind_nat(&ts_r.selectors, sa.remote.ip()));
