@@ -6,6 +6,7 @@ use testsuite::config::Files;
 use testsuite::daemon::{Daemon, Make};
 use testsuite::lab::{Host, Lab};
 use testsuite::traffic::{Stream, ping, tcp_transfer};
+use testsuite::uml::on_esp_kernel;
 use testsuite::{Result, wait_for};
 
 use Make::{Ours, StrongSwan};
@@ -202,6 +203,10 @@ scenarios! {
     reauthentication_ours_to_ours: reauthentication((Ours, Ours));
     reauthentication_ours_to_strongswan: reauthentication((Ours, StrongSwan));
     reauthentication_strongswan_to_ours: reauthentication((StrongSwan, Ours));
+
+    kernel_ours_to_ours: on_esp_kernel("kernel_ours_to_ours", || life(Lab::direct("rw")?, (Ours, Ours)));
+    kernel_ours_to_strongswan: on_esp_kernel("kernel_ours_to_strongswan", || life(Lab::direct("rw")?, (Ours, StrongSwan)));
+    kernel_strongswan_to_ours: on_esp_kernel("kernel_strongswan_to_ours", || life(Lab::direct("rw")?, (StrongSwan, Ours)));
 
     not_asking_ours_to_strongswan: not_asking((Ours, StrongSwan));
     not_asking_strongswan_to_ours: not_asking((StrongSwan, Ours));
