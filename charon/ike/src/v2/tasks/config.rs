@@ -65,6 +65,9 @@ fn payload(message: &Message, kind: CpType) -> Option<&Cp> {
 /// Asks for virtual IPs, and puts to use what the peer assigns.
 #[derive(Debug, Default)]
 pub(crate) struct ConfigInitiator {
+    /// The first IKE_AUTH message was built.
+    built: bool,
+    /// It asks for something.
     asked: bool,
 }
 
@@ -95,10 +98,10 @@ impl Task for ConfigInitiator {
     }
 
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
-        if message.exchange() != ExchangeType::IkeAuth || self.asked {
+        if message.exchange() != ExchangeType::IkeAuth || self.built {
             return Ok(Progress::More);
         }
-        self.asked = true;
+        self.built = true;
         // after reauthentication the same ones are wanted again
         let owned = sa.local_vips();
         let configured = sa.config().map(|config| config.vips.clone()).unwrap_or_default();
@@ -106,6 +109,7 @@ impl Task for ConfigInitiator {
         if !vips.is_empty() {
             let mut attributes: Vec<_> = vips.iter().copied().map(attribute).collect();
             attributes.extend(env.handlers.requests(&vips));
+            self.asked = true;
             message.push(Cp { kind: CpType::Request, attributes });
         }
         Ok(Progress::More)
@@ -116,7 +120,9 @@ impl Task for ConfigInitiator {
             return Ok(Progress::More);
         }
         match payload(&incoming.message, CpType::Reply) {
-            Some(reply) => Self::read(sa, env, reply),
+            Some(reply) if self.asked => Self::read(sa, env, reply),
+            // a gateway does not change our addresses and name servers unless we want it to
+            Some(reply) => log!(IKE, 1, "ignoring {} config payload", reply.kind),
             // whatever an earlier IKE_SA had is not ours
             None => sa.set_local_vips(env, &[]),
         }
@@ -124,7 +130,7 @@ impl Task for ConfigInitiator {
     }
 
     fn reset(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>) {
-        self.asked = false;
+        *self = Self::default();
     }
 }
 
