@@ -146,13 +146,35 @@ fn life(lab: Lab, makes: (Make, Make)) -> Result<()> {
 
 /// The client authenticates again under traffic and keeps its addresses.
 fn reauthentication(makes: (Make, Make)) -> Result<()> {
-    let scenario = Scenario::load(Lab::direct("rw-reauth")?, makes, "0.0.0.0, ::")?;
+    let mut scenario = Scenario::load(Lab::direct("rw-reauth")?, makes, "0.0.0.0, ::")?;
     scenario.up()?;
     let before = scenario.carol.swanctl(&["--list-sas"])?;
     scenario.carol.swanctl(&["--rekey", "--ike", "rw", "--reauth"])?;
     wait_for("another IKE_SA", 10, || {
         let now = scenario.carol.swanctl(&["--list-sas"])?;
         Ok(now.matches("ESTABLISHED").count() == 1 && now.lines().next() != before.lines().next())
+    })?;
+    scenario.carries_traffic()?;
+    scenario.expect_leases("1", "0")?;
+
+    // a daemon that ends leaves nothing behind
+    wait_for("DNS servers", 5, || Ok(scenario.carol.resolv_conf().contains("nameserver")))?;
+    scenario.carol.stop()?;
+    assert!(!addresses(&scenario.lab.left)?.contains(VIP) && !scenario.carol.resolv_conf().contains("nameserver"));
+    scenario.expect_leases("0", "1")
+}
+
+/// A client that lost its memory gets its address again, although the gateway believes it still has it.
+fn reboot(makes: (Make, Make)) -> Result<()> {
+    const VIPS: &str = "0.0.0.0, ::";
+    let mut scenario = Scenario::load(Lab::direct("rw-reboot")?, makes, VIPS)?;
+    scenario.up()?;
+    scenario.carol.kill()?;
+    scenario.carol = Daemon::start(&scenario.lab, &scenario.lab.left, makes.0, &client(&scenario.lab, VIPS))?;
+    scenario.carol.swanctl(&["--load-all"])?;
+    scenario.up()?;
+    wait_for("the old IKE_SA gone", 5, || {
+        Ok(scenario.moon.swanctl(&["--list-sas"])?.matches("ESTABLISHED").count() == 1)
     })?;
     scenario.carries_traffic()?;
     scenario.expect_leases("1", "0")
@@ -207,6 +229,9 @@ scenarios! {
     kernel_ours_to_ours: on_esp_kernel("kernel_ours_to_ours", || life(Lab::direct("rw")?, (Ours, Ours)));
     kernel_ours_to_strongswan: on_esp_kernel("kernel_ours_to_strongswan", || life(Lab::direct("rw")?, (Ours, StrongSwan)));
     kernel_strongswan_to_ours: on_esp_kernel("kernel_strongswan_to_ours", || life(Lab::direct("rw")?, (StrongSwan, Ours)));
+
+    reboot_ours_to_ours: reboot((Ours, Ours));
+    reboot_strongswan_to_ours: reboot((StrongSwan, Ours));
 
     not_asking_ours_to_strongswan: not_asking((Ours, StrongSwan));
     not_asking_strongswan_to_ours: not_asking((StrongSwan, Ours));
