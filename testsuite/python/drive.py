@@ -85,6 +85,16 @@ def main():
     except vici.exception.CommandException as error:
         print("refused", error)
 
+    control.load_pool({"rw": {"addrs": "10.77.0.0/28", "dns": ["10.77.0.14"], "25": ["example.org"]}})
+    for name, pool in control.get_pools({"leases": "yes"}).items():
+        print("pool", name, "size", text(pool["size"]), "leases", len(pool["leases"]))
+    try:
+        control.load_pool({"rw": {"addrs": "10.77.0.0/28", "dsn": ["10.77.0.14"]}})
+    except vici.exception.CommandException as error:
+        print("refused", error)
+    control.unload_pool({"name": "rw"})
+    print("pools", len(control.get_pools()))
+
     for _ in control.terminate({"ike": "py"}):
         pass
     seen["stop"].wait(0.5)

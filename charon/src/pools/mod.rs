@@ -102,6 +102,7 @@ impl Pools {
             return Err(PoolError::UnableToUnload(name.to_owned()));
         }
         loaded.by_name.remove(name);
+        log!(CFG, 1, "unloaded vici pool {name}");
         Ok(())
     }
 
