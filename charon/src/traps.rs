@@ -220,7 +220,8 @@ impl Traps {
         let remote = remote.ok_or(if dynamic { TrapError::RemoteUnknownDynamic } else { TrapError::RemoteUnknown })?;
         let local = connection.ike.local_addrs.iter().filter_map(|host| host.address());
         let local = local.into_iter().find(|local| local.is_ipv6() == remote.is_ipv6());
-        let local = local.or_else(|| source_towards(remote)).ok_or(TrapError::RemoteUnknown)?;
+        let local = local.or_else(|| self.kernel.source_address(remote)).or_else(|| source_towards(remote));
+        let local = local.ok_or(TrapError::RemoteUnknown)?;
         let local_ts = selectors::resolve(&child.local_ts, &[local]);
         let remote_ts = selectors::resolve(&child.remote_ts, &[remote]);
         let marks = [fixed_mark(child.mark_in), fixed_mark(child.mark_out)];

@@ -18,6 +18,9 @@ use super::Manager;
 /// Looks something up; runs on a resolver thread.
 type Lookup = Box<dyn FnOnce() + Send>;
 
+/// Our address on the way to another.
+type Source<'a> = &'a dyn Fn(SocketAddr) -> Option<IpAddr>;
+
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Lookup>,
@@ -78,7 +81,9 @@ impl Manager {
         let (manager, config) = (Arc::clone(self), Arc::clone(config));
         let needs_lookup = config.remote_addrs.iter().chain(&config.local_addrs).any(|host| host.name().is_some());
         let answer = move || {
-            let addresses = addresses(&config, port);
+            let kernel = manager.kernel();
+            let source = |remote: SocketAddr| kernel.source_address(remote.ip()).or_else(|| source_towards(remote));
+            let addresses = addresses(&config, port, &source);
             manager.input(id, Input::Resolved(addresses));
         };
         if needs_lookup {
@@ -91,7 +96,8 @@ impl Manager {
 }
 
 /// The addresses of both ends: the first of the peer's that there is, and one of ours to reach it from.
-fn addresses(config: &IkeConfig, local_port: u16) -> Option<(SocketAddr, SocketAddr)> {
+/// `source` knows ours if it is not configured.
+fn addresses(config: &IkeConfig, local_port: u16, source: Source<'_>) -> Option<(SocketAddr, SocketAddr)> {
     for host in &config.remote_addrs {
         let candidates = match (host.address(), host.name()) {
             (Some(address), _) => vec![address],
@@ -100,7 +106,7 @@ fn addresses(config: &IkeConfig, local_port: u16) -> Option<(SocketAddr, SocketA
         };
         for remote in candidates {
             let remote = SocketAddr::new(remote, config.remote_port);
-            if let Some(local) = local_address(config, remote) {
+            if let Some(local) = local_address(config, remote, source) {
                 return Some((SocketAddr::new(local, local_port), remote));
             }
         }
@@ -109,7 +115,7 @@ fn addresses(config: &IkeConfig, local_port: u16) -> Option<(SocketAddr, SocketA
 }
 
 /// Our address towards `remote`: a configured one of its family, or that of the route.
-fn local_address(config: &IkeConfig, remote: SocketAddr) -> Option<IpAddr> {
+fn local_address(config: &IkeConfig, remote: SocketAddr, source: Source<'_>) -> Option<IpAddr> {
     let same_family = |address: &IpAddr| address.is_ipv6() == remote.is_ipv6();
     for host in &config.local_addrs {
         let candidates = match (host.address(), host.name()) {
@@ -122,7 +128,7 @@ fn local_address(config: &IkeConfig, remote: SocketAddr) -> Option<IpAddr> {
         }
     }
     let flexible = config.local_addrs.is_empty() || config.local_addrs.iter().any(|host| host.address().is_none());
-    if flexible { source_towards(remote) } else { None }
+    if flexible { source(remote) } else { None }
 }
 
 /// The address the system would send from.
@@ -155,7 +161,7 @@ mod tests {
     }
 
     fn found(local: &[&str], remote: &[&str]) -> Option<String> {
-        addresses(&config(local, remote), 500).map(|(local, remote)| format!("{local} {remote}"))
+        addresses(&config(local, remote), 500, &source_towards).map(|(local, remote)| format!("{local} {remote}"))
     }
 
     #[test]

@@ -104,6 +104,11 @@ pub trait Kernel: Send + Sync {
     /// [`KernelError::NotFound`] if one is not there.
     fn delete_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError>;
 
+    /// Our address towards `remote` outside of all tunnels. `None` if the data plane knows nothing the system does not.
+    fn source_address(&self, _remote: IpAddr) -> Option<IpAddr> {
+        None
+    }
+
     /// Makes `address` one of this machine's until the result is dropped. `outer` is our address on the way to the peer
     /// that assigned it. An address may be installed several times.
     ///

@@ -1,5 +1,6 @@
 //! The kernel over netlink: routes, rules and addresses (rtnetlink(7)), and its IPsec ([`xfrm`]).
 
+mod lookup;
 mod options;
 mod route;
 mod socket;

@@ -91,6 +91,8 @@ pub struct Nexthop {
 pub struct LocalAddress {
     /// The address.
     pub address: IpAddr,
+    /// Length of the prefix of its network.
+    pub prefix_len: u8,
     /// Index of its interface.
     pub interface: u32,
     /// It reaches further than the link and this host.
@@ -110,6 +112,14 @@ impl Network {
     /// If the system has no netlink for us.
     pub fn open() -> Result<Self, NetlinkError> {
         Ok(Self { socket: NetlinkSocket::open(libc::NETLINK_ROUTE)? })
+    }
+
+    pub(super) fn request(
+        &self,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+        self.socket.request(message, flags)
     }
 
     /// Adds a route.
@@ -221,7 +231,7 @@ fn is_unreachable(error: &NetlinkError) -> bool {
     matches!(error.errno(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
 }
 
-fn family(address: IpAddr) -> AddressFamily {
+pub(super) fn family(address: IpAddr) -> AddressFamily {
     family_of(Family::of(address))
 }
 
@@ -290,19 +300,33 @@ fn rule_message(rule: &Rule) -> RuleMessage {
 }
 
 fn nexthop(route: &RouteMessage) -> Option<Nexthop> {
+    nexthop_attributes(&route.attributes)
+}
+
+/// The next hop that attributes describe, the first of several.
+pub(super) fn nexthop_attributes(attributes: &[RouteAttribute]) -> Option<Nexthop> {
     let mut hop = Nexthop { interface: 0, gateway: None, source: None };
-    for attribute in &route.attributes {
+    for attribute in attributes {
         match attribute {
             RouteAttribute::Oif(interface) => hop.interface = *interface,
             RouteAttribute::Gateway(gateway) => hop.gateway = ip(gateway),
             RouteAttribute::PrefSource(source) => hop.source = ip(source),
+            RouteAttribute::MultiPath(hops) => {
+                if let Some(first) = hops.first() {
+                    hop.interface = first.interface_index;
+                    hop.gateway = first.attributes.iter().find_map(|attribute| match attribute {
+                        RouteAttribute::Gateway(gateway) => ip(gateway),
+                        _ => None,
+                    });
+                }
+            }
             _ => {}
         }
     }
     (hop.interface != 0).then_some(hop)
 }
 
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
+pub(super) fn ip(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some((*address).into()),
         RouteAddress::Inet6(address) => Some((*address).into()),
@@ -326,6 +350,7 @@ fn local_address(message: &AddressMessage) -> Option<LocalAddress> {
     }
     Some(LocalAddress {
         address: local.or(address)?,
+        prefix_len: message.header.prefix_len,
         interface: message.header.index,
         global: matches!(message.header.scope, AddressScope::Universe | AddressScope::Site),
     })

@@ -1,5 +1,7 @@
 //! Against the kernel, in a namespace of the test's own: skipped without the right to make one.
 
+use std::net::IpAddr;
+
 use nix::sched::{CloneFlags, unshare};
 
 use super::*;
@@ -77,7 +79,7 @@ fn addresses_are_added_listed_and_removed() {
         for (address, length) in [("10.9.0.1".parse().unwrap(), 32), ("fd09::1".parse().unwrap(), 128)] {
             network.add_address(LO, (address, length)).unwrap();
             assert!(network.add_address(LO, (address, length)).unwrap_err().is_exists());
-            let listed = LocalAddress { address, interface: LO, global: true };
+            let listed = LocalAddress { address, prefix_len: length, interface: LO, global: true };
             assert!(network.addresses().unwrap().contains(&listed));
             network.delete_address(LO, (address, length)).unwrap();
             assert!(!network.addresses().unwrap().contains(&listed));
@@ -110,5 +112,29 @@ fn virtual_ips_are_counted_and_leave_what_was_there() {
         let vip = [10, 77, 0, 2].into();
         let _held = VirtualIps::add(&none, vip, outer).unwrap();
         assert!(!has(vip));
+    });
+}
+
+#[test]
+fn lookups_leave_our_table_out() {
+    in_namespace(|network| {
+        up();
+        let (outer, inner): (IpAddr, IpAddr) = ([192, 0, 2, 1].into(), [10, 1, 0, 1].into());
+        network.add_address(LO, (outer, 24)).unwrap();
+        network.add_address(LO, (inner, 32)).unwrap();
+        let peer = [198, 51, 100, 7].into();
+        assert_eq!(network.route_past(peer, 220).unwrap(), None);
+        let router = Some([192, 0, 2, 254].into());
+        let kind = |source| RouteKind::Unicast { interface: LO, gateway: router, source };
+        let all = ([0, 0, 0, 0].into(), 0);
+        network.add_route(&Route { destination: all, table: 254, kind: kind(None) }).unwrap();
+        network.add_route(&Route { destination: all, table: 220, kind: kind(Some(inner)) }).unwrap();
+        let hop = Nexthop { interface: LO, gateway: router, source: Some(outer) };
+        assert_eq!(network.route_past(peer, 220).unwrap(), Some(hop));
+        assert_eq!(network.route_past(peer, 254).unwrap().and_then(|hop| hop.source), Some(inner));
+        // A more specific route wins, and one to ourselves names us.
+        network.add_route(&unicast(([198, 51, 100, 0].into(), 24), 254)).unwrap();
+        assert_eq!(network.route_past(peer, 220).unwrap().and_then(|hop| hop.gateway), None);
+        assert_eq!(network.route_past(inner, 220).unwrap().and_then(|hop| hop.source), Some(inner));
     });
 }

@@ -338,6 +338,11 @@ impl Kernel for Userspace {
         if found { Ok(()) } else { Err(KernelError::NotFound) }
     }
 
+    fn source_address(&self, remote: IpAddr) -> Option<IpAddr> {
+        let hop = Network::open().and_then(|network| network.route_past(remote, self.settings.routing_table));
+        hop.ok().flatten().and_then(|hop| hop.source)
+    }
+
     fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
         VirtualIps::add(&self.virtual_ips, address, outer)
     }

@@ -375,6 +375,13 @@ impl Kernel for Netlink {
         self.remove_all(&self.expand(params)?)
     }
 
+    fn source_address(&self, remote: IpAddr) -> Option<IpAddr> {
+        let hop = self.network.route_past(remote, self.settings.routing_table).map_err(|error| {
+            log!(KNL, 1, "unable to look up the route to {remote}: {error}");
+        });
+        hop.ok().flatten().and_then(|hop| hop.source)
+    }
+
     fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
         VirtualIps::add(&self.virtual_ips, address, outer)
     }

@@ -138,10 +138,9 @@ impl Routes {
             return Ok(Some(Route { destination, table: self.table, kind }));
         };
         let Some(source) = source_in(&self.network.addresses()?, &policy.src) else { return Ok(None) };
-        let hop = match self.network.nexthop(template.dst, Some(template.src), 0)? {
-            Some(hop) => Some(hop),
-            None => self.network.nexthop(template.dst, None, 0)?,
-        };
+        // The main table has the routes that others made, too.
+        let ours = if self.table == RT_TABLE_MAIN { 0 } else { self.table };
+        let hop = self.network.route_past(template.dst, ours)?;
         Ok(hop.map(|hop| {
             // On the way to what lies behind the peer comes its router, or the peer itself if it is on the link.
             let gateway = Some(hop.gateway.unwrap_or(template.dst));

@@ -1,0 +1,103 @@
+//! Route lookups that leave our own routing table out.
+//!
+//! The kernel's answer to "how is this reached" goes through all tables. Ours leads into tunnels and names addresses
+//! behind them as source, which must not become the outer address of the next tunnel.
+
+use std::cmp::Reverse;
+use std::net::IpAddr;
+
+use netlink_packet_core::NLM_F_DUMP;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::route::{RouteAttribute, RouteFlags, RouteMessage, RouteType};
+use strongswan::host::{AddressRange, Family};
+
+use super::route::{ip, nexthop_attributes};
+use super::{LocalAddress, NetlinkError, Network, Nexthop};
+
+/// A route as far as lookups care.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    prefix_len: u8,
+    metric: u32,
+    hop: Nexthop,
+}
+
+impl Network {
+    /// The way to `destination` by the routes outside of `table`. `None` if there is none.
+    ///
+    /// # Errors
+    /// As the kernel reports.
+    pub fn route_past(&self, destination: IpAddr, table: u32) -> Result<Option<Nexthop>, NetlinkError> {
+        let mut request = RouteMessage::default();
+        request.header.address_family = super::route::family(destination);
+        let answers = self.request(RouteNetlinkMessage::GetRoute(request), NLM_F_DUMP)?;
+        let candidates = answers.iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewRoute(route) => candidate(route, destination, table),
+            _ => None,
+        });
+        let best = candidates.min_by_key(|candidate| (Reverse(candidate.prefix_len), candidate.metric));
+        let Some(Candidate { hop, .. }) = best else { return Ok(None) };
+        let source = match hop.source {
+            Some(source) => Some(source),
+            None => choose(&self.addresses()?, hop.interface, hop.gateway.unwrap_or(destination)),
+        };
+        Ok(Some(Nexthop { source, ..hop }))
+    }
+}
+
+/// The route, if it leads to `destination` and is in another table.
+fn candidate(route: &RouteMessage, destination: IpAddr, table: u32) -> Option<Candidate> {
+    let usable = matches!(route.header.kind, RouteType::Unicast | RouteType::Local)
+        && !route.header.flags.contains(RouteFlags::Cloned);
+    let prefix_len = route.header.destination_prefix_length;
+    let (mut network, mut metric, mut own) = (Family::of(destination).unspecified(), 0, u32::from(route.header.table));
+    for attribute in &route.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => network = ip(address)?,
+            RouteAttribute::Priority(priority) => metric = *priority,
+            RouteAttribute::Table(table) => own = *table,
+            _ => {}
+        }
+    }
+    let leads_there = own != table && AddressRange::subnet(network, prefix_len).contains_address(destination);
+    let hop = nexthop_attributes(&route.attributes)?;
+    (usable && leads_there).then_some(Candidate { prefix_len, metric, hop })
+}
+
+/// The address of an interface that goes with the next hop: one of its network, else one that has a network, else any.
+fn choose(addresses: &[LocalAddress], interface: u32, hop: IpAddr) -> Option<IpAddr> {
+    let usable =
+        addresses.iter().filter(|local| local.interface == interface && local.address.is_ipv6() == hop.is_ipv6());
+    let best = usable.min_by_key(|local| {
+        let network = AddressRange::subnet(local.address, local.prefix_len);
+        let alone = local.prefix_len == Family::of(local.address).bits();
+        (!network.contains_address(hop), !local.global, alone)
+    });
+    best.map(|local| local.address)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn local(address: &str, prefix_len: u8, interface: u32) -> LocalAddress {
+        LocalAddress { address: address.parse().unwrap(), prefix_len, interface, global: true }
+    }
+
+    #[test]
+    fn the_source_is_of_the_next_hops_network() {
+        let addresses = [
+            local("10.9.9.9", 32, 2),
+            local("192.0.2.1", 24, 2),
+            local("198.51.100.1", 24, 2),
+            local("203.0.113.1", 24, 3),
+            local("2001:db8::1", 64, 2),
+        ];
+        let source = |hop: &str| choose(&addresses, 2, hop.parse().unwrap()).unwrap().to_string();
+        assert_eq!(source("198.51.100.254"), "198.51.100.1");
+        assert_eq!(source("192.0.2.254"), "192.0.2.1");
+        assert_eq!(source("203.0.113.254"), "192.0.2.1", "not the virtual IP, which has no network");
+        assert_eq!(source("2001:db8::2"), "2001:db8::1");
+        assert_eq!(choose(&addresses, 3, "2001:db8::2".parse().unwrap()), None);
+    }
+}
