@@ -28,21 +28,12 @@ pub struct Connection {
     pub children: String,
     /// Whether the protected networks are the IPv6 ones.
     pub inner6: bool,
-    /// Whether the peer's address is configured (a gateway behind which road warriors come leaves it open).
-    pub any_peer: bool,
 }
 
 impl Connection {
     /// A connection with nothing but the authentication chosen.
     pub fn new(auth: Auth) -> Self {
-        Self {
-            auth,
-            extra: String::new(),
-            child: String::new(),
-            children: String::new(),
-            inner6: false,
-            any_peer: false,
-        }
+        Self { auth, extra: String::new(), child: String::new(), children: String::new(), inner6: false }
     }
 
     /// The same with lines added to the connection.
@@ -105,7 +96,7 @@ pub fn identity(host: &Host) -> String {
 
 fn side(me: &Host, other: &Host, connection: &Connection, credentials: &pki::Pair, lab: &Lab) -> Files {
     let (local, remote) = (identity(me), identity(other));
-    let remote_addrs = if connection.any_peer || lab.is_hidden(other) { "%any".into() } else { other.addr.to_string() };
+    let remote_addrs = if lab.is_hidden(other) { "%any".into() } else { other.addr.to_string() };
     let (local_auth, remote_auth) = match connection.auth {
         Auth::Psk => ("auth = psk".to_owned(), "auth = psk".to_owned()),
         Auth::Certificate(_) => {

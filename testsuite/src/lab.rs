@@ -56,6 +56,17 @@ impl Lab {
         Ok(lab)
     }
 
+    /// The same two hosts, calling each other by their IPv6 addresses.
+    ///
+    /// # Errors
+    /// As [`Lab::direct`].
+    pub fn direct_ipv6(name: &str) -> Result<Self> {
+        let mut lab = Self::direct(name)?;
+        lab.left.addr = "2001:db8::1".parse()?;
+        lab.right.addr = "2001:db8::2".parse()?;
+        Ok(lab)
+    }
+
     /// `left` behind a router that masquerades.
     ///
     /// # Errors

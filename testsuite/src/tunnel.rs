@@ -1,9 +1,11 @@
 //! Two daemons with one connection between them, and the life it has in every scenario: up, traffic, rekeying under
 //! traffic from each side, listing, down.
 
+use std::net::IpAddr;
+
 use crate::config::{Auth, Connection, pair};
 use crate::daemon::{Daemon, Make};
-use crate::lab::Lab;
+use crate::lab::{Host, Lab};
 use crate::traffic::{Stream, ping, tcp_transfer};
 use crate::{Result, uml, wait_for};
 
@@ -15,9 +17,12 @@ fn transfer_size() -> usize {
 /// Two daemons with the same connection loaded on both sides.
 #[derive(Debug)]
 pub struct Tunnel {
-    pub lab: Lab,
+    // The daemons come first: they are stopped, and their logs read, before the lab goes.
     pub left: Daemon,
     pub right: Daemon,
+    pub lab: Lab,
+    /// Whether the protected networks are the IPv6 ones.
+    inner6: bool,
 }
 
 impl Tunnel {
@@ -33,7 +38,7 @@ impl Tunnel {
             let said = daemon.swanctl(&["--load-all"])?;
             assert!(said.contains("loaded connection 'gw'"), "{said}");
         }
-        Ok(Self { lab, left, right })
+        Ok(Self { left, right, lab, inner6: connection.inner6 })
     }
 
     /// Initiates the CHILD_SA from the left.
@@ -46,21 +51,26 @@ impl Tunnel {
         Ok(())
     }
 
+    /// Both hosts with their addresses in the protected networks.
+    fn ends(&self) -> [(&Host, IpAddr); 2] {
+        [&self.lab.left, &self.lab.right].map(|host| (host, if self.inner6 { host.inner6 } else { host.inner }))
+    }
+
     /// Pings and transfers in both directions.
     ///
     /// # Errors
     /// If something is lost or changed.
     pub fn carries_traffic(&self) -> Result<()> {
-        let (left, right) = (&self.lab.left, &self.lab.right);
+        let [left, right] = self.ends();
         if self.sides().iter().any(|side| side.make == Make::StrongSwan && !uml::is_inside()) {
             // kernel-libipsec goes on installing policies after it has reported success; seen as one lost ping between
             // two strongSwans on a busy machine.
-            wait_for("the first ping", 5, || Ok(ping(left, left.inner, right.inner, 1)? == 1))?;
+            wait_for("the first ping", 5, || Ok(ping(left.0, left.1, right.1, 1)? == 1))?;
         }
-        assert_eq!(ping(left, left.inner, right.inner, 3)?, 3, "pings from left to right");
-        assert_eq!(ping(right, right.inner, left.inner, 3)?, 3, "pings from right to left");
-        tcp_transfer((left, left.inner), (right, right.inner), transfer_size())?;
-        tcp_transfer((right, right.inner), (left, left.inner), transfer_size())
+        assert_eq!(ping(left.0, left.1, right.1, 3)?, 3, "pings from left to right");
+        assert_eq!(ping(right.0, right.1, left.1, 3)?, 3, "pings from right to left");
+        tcp_transfer(left, right, transfer_size())?;
+        tcp_transfer(right, left, transfer_size())
     }
 
     /// Both daemons.
@@ -89,9 +99,9 @@ impl Tunnel {
     /// # Errors
     /// If a daemon does not rekey, or a stream fails.
     pub fn rekey_without_loss(&self, arguments: &[&str]) -> Result<()> {
-        let (left, right) = (&self.lab.left, &self.lab.right);
-        let there = Stream::start((left, left.inner), (right, right.inner))?;
-        let back = Stream::start((right, right.inner), (left, left.inner))?;
+        let [left, right] = self.ends();
+        let there = Stream::start(left, right)?;
+        let back = Stream::start(right, left)?;
         for daemon in self.sides() {
             let before = daemon.swanctl(&["--list-sas", "--raw"])?;
             let mut command = vec!["--rekey"];
@@ -118,8 +128,8 @@ impl Tunnel {
         for side in self.sides() {
             wait_for("no SA left", 5, || Ok(!side.swanctl(&["--list-sas"])?.contains("ESTABLISHED")))?;
         }
-        let (left, right) = (&self.lab.left, &self.lab.right);
-        assert_eq!(ping(left, left.inner, right.inner, 1)?, 0, "no traffic without a tunnel");
+        let [left, right] = self.ends();
+        assert_eq!(ping(left.0, left.1, right.1, 1)?, 0, "no traffic without a tunnel");
         Ok(())
     }
 }
@@ -157,6 +167,39 @@ pub fn life(makes: (Make, Make), auth: Auth) -> Result<()> {
     tunnel.up()?;
     tunnel.agree()?;
     tunnel.down_from(&tunnel.right)
+}
+
+/// The same over IPv6, for IPv6 networks.
+///
+/// # Errors
+/// Of any step.
+pub fn life_ipv6(makes: (Make, Make), auth: Auth) -> Result<()> {
+    let connection = Connection { inner6: true, ..Connection::new(auth) };
+    let tunnel = Tunnel::load(Lab::direct_ipv6("ipv6")?, makes, &connection)?;
+    tunnel.up()?;
+    tunnel.agree()?;
+    tunnel.carries_traffic()?;
+    tunnel.rekey_without_loss(&["--child", "net"])?;
+    tunnel.down_from(&tunnel.left)
+}
+
+/// A CHILD_SA that has carried its share of packets is replaced without anyone asking and without a loss.
+///
+/// # Errors
+/// Of any step.
+pub fn expires_by_packets(makes: (Make, Make), auth: Auth) -> Result<()> {
+    let limit = "rekey_packets = 200\n life_packets = 100000\n rand_packets = 0\n";
+    let tunnel = Tunnel::load(Lab::direct("expire")?, makes, &Connection::new(auth).with_child(limit))?;
+    tunnel.up()?;
+    let before = keys(&tunnel.left.swanctl(&["--list-sas", "--raw"])?);
+    let [left, right] = tunnel.ends();
+    let stream = Stream::start(left, right)?;
+    wait_for("rekeying after 200 packets", 10, || Ok(keys(&tunnel.left.swanctl(&["--list-sas", "--raw"])?) != before))?;
+    let balance = stream.finish()?;
+    assert_eq!(balance.sent, balance.received, "datagrams were lost");
+    let asked = tunnel.sides().iter().any(|side| side.logged("creating rekey job for CHILD_SA ESP/0x"));
+    assert!(asked, "a data plane asked for it");
+    Ok(())
 }
 
 /// The same with the initiator behind a masquerading router.

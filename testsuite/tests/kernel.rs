@@ -155,7 +155,7 @@ fn trap(makes: (Make, Make)) -> Result<()> {
     tunnel.left.swanctl(&["--terminate", "--ike", "gw"])?;
     assert!(policies(a)?.contains("dst 10.2.0.0/16"), "the trap is back");
     assert_eq!(states(b)?, "");
-    let Tunnel { lab, mut left, mut right } = tunnel;
+    let Tunnel { lab, mut left, mut right, .. } = tunnel;
     left.stop()?;
     right.stop()?;
     lab.left.run(&["ip", "xfrm", "state", "flush"])?;

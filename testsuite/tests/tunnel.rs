@@ -4,7 +4,7 @@ use testsuite::Result;
 use testsuite::config::Auth;
 use testsuite::daemon::Make;
 use testsuite::pki::KeyKind;
-use testsuite::tunnel::{life, life_behind_nat};
+use testsuite::tunnel::{expires_by_packets, life, life_behind_nat, life_ipv6};
 
 use Make::{Ours, StrongSwan};
 
@@ -36,6 +36,13 @@ scenarios! {
     raw_key_ours_to_ours: life(Ours, Ours, Auth::RawKey(KeyKind::EcdsaP256));
     raw_key_ours_to_strongswan: life(Ours, StrongSwan, Auth::RawKey(KeyKind::EcdsaP256));
     raw_key_strongswan_to_ours: life(StrongSwan, Ours, Auth::RawKey(KeyKind::EcdsaP256));
+
+    ipv6_ours_to_ours: life_ipv6(Ours, Ours, Auth::Psk);
+    ipv6_ours_to_strongswan: life_ipv6(Ours, StrongSwan, Auth::Psk);
+    ipv6_strongswan_to_ours: life_ipv6(StrongSwan, Ours, Auth::Psk);
+
+    packets_ours_to_ours: expires_by_packets(Ours, Ours, Auth::Psk);
+    packets_ours_to_strongswan: expires_by_packets(Ours, StrongSwan, Auth::Psk);
 
     nat_ours_to_ours: life_behind_nat(Ours, Ours, Auth::Psk);
     nat_ours_to_strongswan: life_behind_nat(Ours, StrongSwan, Auth::Psk);
