@@ -12,13 +12,6 @@ use crate::wire::{ExchangeType, VendorId};
 #[derive(Debug)]
 pub(crate) struct Vendor;
 
-impl Vendor {
-    /// Initiators see the response second, responders build it second.
-    fn progress(sa: &IkeSa, second_as: crate::Role) -> Step {
-        Ok(if sa.id.role == second_as { Progress::Done } else { Progress::More })
-    }
-}
-
 impl Task for Vendor {
     fn kind(&self) -> TaskType {
         TaskType::IkeVendor
@@ -28,7 +21,7 @@ impl Task for Vendor {
         if env.settings.send_vendor_id && message.exchange() == ExchangeType::IkeSaInit {
             message.push(VendorId::strongswan());
         }
-        Self::progress(sa, crate::Role::Responder)
+        Ok(if sa.id.role == crate::Role::Responder { Progress::Done } else { Progress::More })
     }
 
     fn process(&mut self, sa: &mut IkeSa, _env: &mut Env<'_>, incoming: &Incoming) -> Step {
@@ -41,7 +34,9 @@ impl Task for Vendor {
                 sa.extensions |= Extensions::STRONGSWAN;
             }
         }
-        Self::progress(sa, crate::Role::Initiator)
+        // a COOKIE or INVALID_KE_PAYLOAD wants the same request again (RFC 7296 §2.6), this included
+        let answered = sa.id.role == crate::Role::Initiator && incoming.message.sa().is_some();
+        Ok(if answered { Progress::Done } else { Progress::More })
     }
 }
 
