@@ -13,12 +13,14 @@ pub mod rng;
 pub mod trace;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ike::config::PeerConfig;
 use ike::ids::UniqueId;
-use ike::{ChildSaState, Event, IkeSaState, Input};
+use ike::wire::{Header, Message, Payload, PayloadType, Writer, emit_chain};
+use ike::{ChildSaState, Event, IkeSa, IkeSaState, Input};
 use strongswan::clock::MonoTime;
 use strongswan::credentials::{SecretKind, SharedSecret};
 use strongswan::crypto::{Rng, Secret};
@@ -138,7 +140,7 @@ impl Sim {
     /// The live IKE_SA of a host, if there is one.
     pub fn ike(&self, host: usize) -> Option<UniqueId> {
         let live = |state| !matches!(state, IkeSaState::Rekeyed | IkeSaState::Deleting | IkeSaState::Destroying);
-        self.hosts[host].sas.iter().find(|sa| live(sa.state())).map(ike::IkeSa::unique_id)
+        self.hosts[host].sas.iter().find(|sa| live(sa.state())).map(IkeSa::unique_id)
     }
 
     /// The newest installed CHILD_SA of a host.
@@ -189,6 +191,33 @@ impl Sim {
         self.at(host);
         self.hosts[host].receive(self.now, datagram);
         self.flush(host);
+    }
+
+    /// The IKE_SA of a host that a datagram belongs to.
+    fn ike_of(&mut self, address: IpAddr, datagram: &Datagram) -> &mut IkeSa {
+        let spi = datagram.header().unwrap().initiator_spi;
+        let host = self.hosts.iter_mut().find(|host| host.address == address).unwrap();
+        host.sas.iter_mut().find(|sa| sa.id().initiator == spi).unwrap()
+    }
+
+    /// What is in a protected datagram that has not been delivered.
+    pub fn payloads(&mut self, datagram: &Datagram) -> Vec<Payload> {
+        let receiver = self.ike_of(datagram.to.ip(), datagram);
+        let (header, first, content) = ike::testing::open(receiver, &datagram.data).unwrap();
+        Message::parse_inner(header, first, &content).unwrap().payloads
+    }
+
+    /// Delivers other payloads from the sender of `datagram`, under its keys; returns what is sent in reaction.
+    pub fn deliver_instead(&mut self, datagram: Datagram, header: Header, payloads: &[Payload]) -> Vec<Datagram> {
+        let mut w = Writer::default();
+        emit_chain(payloads, &mut w);
+        let first = payloads.first().map_or(PayloadType::NoNext, Payload::kind);
+        let mut rng = self.rng.fork();
+        let sender = self.ike_of(datagram.from.ip(), &datagram);
+        let data = ike::testing::seal(sender, &mut rng, &header, first, &w.finish().unwrap()).unwrap();
+        let before = self.sent.len();
+        self.deliver(Datagram { data, ..datagram });
+        self.sent[before..].to_vec()
     }
 
     /// Lets time pass.

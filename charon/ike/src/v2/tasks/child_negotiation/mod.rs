@@ -77,15 +77,20 @@ fn behind_nat(received: &[TrafficSelector], endpoint: IpAddr) -> Vec<TrafficSele
     received.iter().filter(of_first).map(|ts| ts.with_address(endpoint)).collect()
 }
 
-/// The mode both sides named, else tunnel mode.
-fn agree_mode(child: &mut ChildSa, message: &Message) {
-    let transport = message.has_notify(NotifyType::UseTransportMode);
-    let beet = message.has_notify(NotifyType::UseBeetMode);
-    child.mode = match child.config.mode {
-        mode @ (Mode::Transport | Mode::TransportProxy) if transport => mode,
-        Mode::Beet if beet => Mode::Beet,
-        _ => Mode::Tunnel,
+/// The mode both sides named, else tunnel mode. One that we did not ask for is no answer: the peer would not tunnel.
+fn agree_mode(child: &mut ChildSa, message: &Message) -> Result<(), ()> {
+    let answered = [(NotifyType::UseTransportMode, Mode::Transport), (NotifyType::UseBeetMode, Mode::Beet)];
+    let answered = answered.into_iter().find(|(notify, _)| message.has_notify(*notify)).map(|(_, mode)| mode);
+    child.mode = match (child.config.mode, answered) {
+        (_, None) => Mode::Tunnel,
+        (mode @ (Mode::Transport | Mode::TransportProxy), Some(Mode::Transport)) => mode,
+        (Mode::Beet, Some(Mode::Beet)) => Mode::Beet,
+        (_, Some(mode)) => {
+            log!(IKE, 1, "{mode} mode requested by responder is unacceptable");
+            return Err(());
+        }
     };
+    Ok(())
 }
 
 /// Transport mode is between the endpoints only.

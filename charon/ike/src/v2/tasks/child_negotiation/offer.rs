@@ -247,7 +247,7 @@ impl Offer {
         let shared = self.shared_secret(message, &proposal)?;
         child.algorithms = Algorithms::from(&proposal);
         child.protocol = proposal.protocol();
-        agree_mode(child, message);
+        agree_mode(child, message).map_err(|()| OfferError::Unusable)?;
         child.tfc = !message.has_notify(NotifyType::EspTfcPaddingNotSupported);
         let (local, remote) = self.selectors(sa, env, child, false);
         if child.mode == Mode::Transport && sa.conditions.nat_any() {
