@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::IkeSaState;
-use ike::config::{AuthClass, AuthRound};
+use ike::config::{AuthClass, AuthRound, IkeConfig, PeerConfig};
 use ike::wire::{
-    ExchangeType, Header, Message, MessageId, Nonce, Notify, NotifyType, Payload, PayloadType, Writer, emit_chain,
+    CertEncoding, CertReq, ExchangeType, Header, MessageId, Nonce, Notify, NotifyType, Payload, PayloadType, Received,
 };
-use strongswan::credentials::{SecretKind, SharedSecret};
+use strongswan::credentials::{Certificate, CertificateFlags, SecretKind, SharedSecret};
 use strongswan::crypto::Secret;
 use strongswan::identity::Identity;
 
-use crate::sim::config::esp_proposals;
+use crate::sim::config::{esp_proposals, ike_proposals};
 use crate::sim::net::Datagram;
 use crate::sim::{A, B, Sim};
 
@@ -42,26 +42,11 @@ fn one_round_of_two() -> Sim {
     sim
 }
 
-/// The payloads of A's first IKE_AUTH request.
-fn first_request(sim: &mut Sim) -> Vec<Payload> {
-    let data = sim.sent[2].data.clone();
-    let (header, first, content) = ike::testing::open(&mut sim.hosts[B].sas[0], &data).unwrap();
-    Message::parse_inner(header, first, &content).unwrap().payloads
-}
-
 /// Sends a request in A's name under the keys of its IKE_SA; returns how many datagrams B answers with.
 fn request(sim: &mut Sim, exchange: ExchangeType, id: u32, payloads: &[Payload]) -> usize {
     let original = sim.sent[2].clone();
     let header = Header { exchange, message_id: MessageId(id), ..original.header().unwrap() };
-    let mut w = Writer::default();
-    emit_chain(payloads, &mut w);
-    let content = w.finish().unwrap();
-    let first = payloads.first().map_or(PayloadType::NoNext, Payload::kind);
-    let mut rng = sim.rng.fork();
-    let data = ike::testing::seal(&mut sim.hosts[A].sas[0], &mut rng, &header, first, &content).unwrap();
-    let before = sim.sent.len();
-    sim.deliver(Datagram { data, ..original });
-    sim.sent.len() - before
+    sim.deliver_instead(original, header, payloads).len()
 }
 
 #[test]
@@ -69,7 +54,8 @@ fn no_child_sa_between_two_rounds() {
     // One round is not enough, so CREATE_CHILD_SA must not get what IKE_AUTH withholds.
     let mut sim = one_round_of_two();
     let keep = [PayloadType::Sa, PayloadType::TsI, PayloadType::TsR];
-    let mut payloads = first_request(&mut sim);
+    let first_request = sim.sent[2].clone();
+    let mut payloads = sim.payloads(&first_request);
     payloads.retain(|payload| keep.contains(&payload.kind()));
     let mut rng = sim.rng.fork();
     payloads.insert(1, Nonce::generate(&mut rng).into());
@@ -94,4 +80,44 @@ fn informational_requests_between_two_rounds() {
     let failed = Notify::new(NotifyType::AuthenticationFailed).into();
     assert_eq!(request(&mut sim, ExchangeType::Informational, 3, &[failed]), 1);
     assert!(sim.hosts[B].sas.is_empty(), "{}", sim.describe(B));
+}
+
+#[test]
+fn a_first_request_costs_one_selection_for_each_list_of_proposals() {
+    // Thousands of connections usually share their proposals; trying each of them for anybody's datagram is too much.
+    let mut sim = Sim::pair();
+    sim.configure_host(A, |peer| {
+        peer.ike =
+            Arc::new(IkeConfig { proposals: ike_proposals("aes256-sha384-ecp384"), ..IkeConfig::clone(&peer.ike) });
+    });
+    let connection = Arc::clone(&sim.hosts[B].connections.0[0]);
+    for port in 1..50 {
+        let mut other = PeerConfig::clone(&connection);
+        other.ike = Arc::new(IkeConfig { remote_port: port, ..IkeConfig::clone(&connection.ike) });
+        sim.hosts[B].connections.0.push(Arc::new(other));
+    }
+    sim.initiate(A);
+    sim.settle();
+    sim.assert_nothing_left();
+    assert_eq!(sim.trace.count("sun  [CFG] configured proposals:"), 1);
+}
+
+#[test]
+fn a_repeated_certificate_request_counts_once() {
+    let mut sim = Sim::pair();
+    let root = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/root.pem"));
+    let root = Arc::new(Certificate::from_der_or_pem(root).unwrap());
+    for host in [A, B] {
+        sim.hosts[host].credentials.add_certificate(Arc::clone(&root), CertificateFlags::of(&root));
+    }
+    sim.initiate(A);
+    assert!(sim.run_until(Duration::from_secs(1), |sim| sim.sent.len() == 2));
+    sim.net.clear();
+    let response = sim.sent[1].clone();
+    let Ok(Received::Plain(mut message)) = ike::wire::parse(&response.data) else { panic!("not IKE_SA_INIT") };
+    message.payloads.retain(|payload| payload.kind() != PayloadType::CertReq);
+    let data = root.public_key().spki_sha1().repeat(1000);
+    message.push(CertReq { encoding: CertEncoding::X509Signature, data });
+    sim.deliver(Datagram { data: message.encode_plain().unwrap(), ..response });
+    assert_eq!(sim.trace.count("received cert request for"), 1);
 }

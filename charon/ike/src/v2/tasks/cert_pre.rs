@@ -57,8 +57,10 @@ impl CertPre {
                     unknown = unknown.saturating_add(1);
                     continue;
                 };
-                log!(IKE, 1, "received cert request for \"{}\"", ca.subject());
-                if let Some(handshake) = sa.handshake() {
+                let Some(handshake) = sa.handshake() else { continue };
+                // nobody knows yet who asks, who could ask for the same one thousands of times
+                if !handshake.anchors.contains(&ca) {
+                    log!(IKE, 1, "received cert request for \"{}\"", ca.subject());
                     handshake.anchors.push(ca);
                 }
             }

@@ -1,11 +1,13 @@
 //! IKE_SA_INIT (RFC 7296 §1.2): algorithms, key exchange, nonces, and the capabilities announced along with them.
 
+use std::sync::Arc;
+
 use strongswan::credentials::HashAlgorithm;
 use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Secret, TransformType, ke};
 use strongswan::log;
 
 use super::proposals::{Choice, choose, without_additional_key_exchanges};
-use crate::config::{Childless, Fragmentation};
+use crate::config::{Childless, Fragmentation, IkeConfig};
 use crate::env::Env;
 use crate::output::Alert;
 use crate::sa::{Connection, Extensions, IkeKeys, IkeSa, IkeSaState, IkeSeed};
@@ -248,9 +250,13 @@ impl Task for InitResponder {
 fn select_with_fallback(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming, payload: &Sa) -> Option<(u8, Proposal)> {
     let current = sa.ike_config().cloned()?;
     let others = env.config.ike_configs(incoming.local, incoming.remote, 2);
-    let others = others.into_iter().filter(|config| **config != *current);
-    for (index, config) in std::iter::once(std::sync::Arc::clone(&current)).chain(others).enumerate() {
-        if index > 0 {
+    let mut tried: Vec<Arc<IkeConfig>> = Vec::new();
+    for config in std::iter::once(current).chain(others) {
+        // connections mostly share their proposals; anybody's first datagram must not cost a selection for each of them
+        if tried.iter().any(|earlier| earlier.proposals == config.proposals) {
+            continue;
+        }
+        if !tried.is_empty() {
             log!(IKE, 1, "no matching proposal found, trying alternative config");
         }
         let configured = without_additional_key_exchanges(&config.proposals);
@@ -258,6 +264,7 @@ fn select_with_fallback(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming, payl
             sa.connection = Connection::Ike(config);
             return Some((offered.number, proposal));
         }
+        tried.push(config);
     }
     None
 }
