@@ -6,7 +6,7 @@
 //! `xauth_id`) are without effect on an IKEv2 connection with other authentication, as in strongSwan.
 
 use ike::config::{AuthClass, AuthRound, ChildConfig, IkeVersion, Mode, Ocsp, PeerConfig, PerCpuSas};
-use strongswan::crypto::Proposal;
+use strongswan::crypto::{KeyExchangeMethod, Proposal, Protocol};
 use strongswan::log;
 
 use super::LoadError;
@@ -37,7 +37,7 @@ fn connection(peer: &PeerConfig) -> Option<Refusal> {
     if peer.ppk_required {
         return Some(("ppk_required", "post-quantum preshared keys are not supported"));
     }
-    if peer.ike.proposals.iter().any(has_additional_key_exchange) {
+    if peer.ike.proposals.iter().all(needs_additional_key_exchange) {
         return Some(("proposals", ADDITIONAL_KEY_EXCHANGES));
     }
     peer.local.iter().chain(&peer.remote).find_map(round)
@@ -45,8 +45,9 @@ fn connection(peer: &PeerConfig) -> Option<Refusal> {
 
 const ADDITIONAL_KEY_EXCHANGES: &str = "additional key exchanges are not supported";
 
-fn has_additional_key_exchange(proposal: &Proposal) -> bool {
-    proposal.additional_key_exchanges().next().is_some()
+/// Whether a proposal cannot be agreed on without one.
+fn needs_additional_key_exchange(proposal: &Proposal) -> bool {
+    proposal.additional_key_exchanges().any(|(kind, _)| !proposal.contains(kind, KeyExchangeMethod::None))
 }
 
 fn round(round: &AuthRound) -> Option<Refusal> {
@@ -70,20 +71,24 @@ fn child(child: &ChildConfig) -> Option<Refusal> {
     if child.updown.is_some() {
         return Some(("updown", "updown scripts are not supported"));
     }
-    let with_additional = child.proposals.iter().find(|proposal| has_additional_key_exchange(proposal));
-    with_additional.map(|proposal| match proposal.protocol() {
-        strongswan::crypto::Protocol::Ah => ("ah_proposals", ADDITIONAL_KEY_EXCHANGES),
-        _ => ("esp_proposals", ADDITIONAL_KEY_EXCHANGES),
-    })
+    if child.proposals.iter().all(needs_additional_key_exchange) {
+        let ah = child.proposals.iter().any(|proposal| proposal.protocol() == Protocol::Ah);
+        return Some((if ah { "ah_proposals" } else { "esp_proposals" }, ADDITIONAL_KEY_EXCHANGES));
+    }
+    None
 }
 
 /// What is left out without harm, and what that means.
 fn ignored(peer: &PeerConfig) -> impl Iterator<Item = (&'static str, &'static str)> {
     let ocsp = matches!(peer.ike.ocsp, Ocsp::Request | Ocsp::Both);
+    let children = peer.children.iter().flat_map(|child| &child.proposals);
+    let mut proposals = peer.ike.proposals.iter().chain(children);
+    let additional = proposals.any(|proposal| proposal.additional_key_exchanges().next().is_some());
     [
         (peer.ppk_id.is_some(), "ppk_id", "connecting without PPK, which is not required"),
         (ocsp, "ocsp", "no OCSP responses are requested of the peer"),
         (peer.children.iter().any(|child| child.ipcomp), "ipcomp", "nothing is compressed"),
+        (additional, "additional key exchange", "proposals do without it or are not used"),
     ]
     .into_iter()
     .filter_map(|(set, option, consequence)| set.then_some((option, consequence)))
@@ -112,14 +117,17 @@ mod tests {
         assert_eq!(check(Message::new().with("version", "2").with("aggressive", "yes").with_section("local", psk)), "");
         assert_eq!(child(Message::new().with("mode", "transport").with("mark_in", "42").with("ipcomp", "yes")), "");
         assert_eq!(check(Message::new().with("ppk_id", "ppk@example.org").with("ocsp", "both")), "");
-        assert_eq!(check(Message::new().with_list("proposals", ["aes128-sha256-x25519-ke1_none"])), "");
+        for optional in [["aes128-sha256-x25519-ke1_none-ke2_none"], ["aes128-sha256-x25519-ke1_mlkem768-ke1_none"]] {
+            assert_eq!(check(Message::new().with_list("proposals", optional)), "");
+        }
+        assert_eq!(check(Message::new().with_list("proposals", ["default", "aes128-sha256-x25519-ke1_mlkem768"])), "");
     }
 
     #[test]
     fn what_there_is_not_is_refused_with_the_reason() {
         let refused = |key, reason| format!("invalid value for: {key}, config discarded: {reason} not supported");
         let auth = |method| Message::new().with("auth", method);
-        let proposals = || ["default", "aes128-sha256-x25519-ke1_mlkem768"];
+        let proposals = || ["aes256-sha384-x25519-ke1_mlkem1024", "aes128-sha256-x25519-ke1_mlkem768"];
         for (section, key, reason) in [
             (Message::new().with("version", "1"), "version", "IKEv1 is"),
             (

@@ -52,11 +52,6 @@ pub(super) fn choose(
     let choice = selection.and_then(|(proposal, index)| {
         payload.proposals.get(index).map(|offered| Choice { proposal, offered: offered.clone() })
     });
-    // RFC 9370 §2.2.2: they would follow in exchanges of their own; without these the keys lack what both sides want in them
-    if let Some(choice) = choice.as_ref().filter(|choice| choice.proposal.additional_key_exchanges().next().is_some()) {
-        log!(CFG, 1, "additional key exchanges are not supported: {}", choice.proposal);
-        return None;
-    }
     match &choice {
         Some(choice) => {
             log!(CFG, 2, "received proposals: {}", List(&offered));
