@@ -293,7 +293,8 @@ mod tests {
     #[test]
     fn options_that_claim_to_do_something_are_read() {
         // These names are put together from their parts.
-        let computed = ["charon.processor.priority_threads.", "charon.send_delay", "charon.receive_delay"];
+        let computed =
+            ["charon.processor.priority_threads.", "charon.send_delay", "charon.receive_delay", "charon.plugins.attr."];
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         for (prefix, option) in options::strongswan_conf().options() {
             let path = format!("{prefix}.{}", option.name);
