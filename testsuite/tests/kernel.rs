@@ -1,7 +1,7 @@
 //! Tunnels whose ESP is the kernel's. Test machines' own kernels have none, so these run inside User-Mode Linux.
 
 use testsuite::config::{Auth, Connection};
-use testsuite::daemon::Make;
+use testsuite::daemon::{Daemon, Make};
 use testsuite::lab::{Host, Lab};
 use testsuite::pki::KeyKind;
 use testsuite::traffic::ping;
@@ -100,6 +100,9 @@ scenarios! {
     trap_ours: trap((Ours, Ours));
     trap_ours_to_strongswan: trap((Ours, StrongSwan));
     sigterm_ours: sigterm((Ours, Ours));
+    hard_limit_ours: hard_limit((Ours, Ours));
+    hard_limit_ours_to_strongswan: hard_limit((Ours, StrongSwan));
+    many_lives_ours_to_strongswan: many_lives((Ours, StrongSwan));
 }
 
 fn ipv6(makes: (Make, Make)) -> Result<()> {
@@ -170,4 +173,33 @@ fn sigterm(makes: (Make, Make)) -> Result<()> {
     nothing_is_left(&tunnel.lab)?;
     assert!(!tunnel.lab.left.run(&["ip", "rule"])?.contains("220"));
     Ok(())
+}
+
+/// An SA that nobody replaced in time is deleted with its CHILD_SA, the peer is told, and there is a new one.
+fn hard_limit(makes: (Make, Make)) -> Result<()> {
+    let connection = Connection::new(PSK).with_child("rekey_bytes = 0\nlife_bytes = 1000\nrand_bytes = 0");
+    let tunnel = up(Lab::direct("hard")?, makes, &connection)?;
+    let (a, b) = (&tunnel.lab.left, &tunnel.lab.right);
+    let first = states(a)?.lines().nth(1).unwrap_or_default().to_owned();
+    let replies = ping(a, a.inner, b.inner, 15)?;
+    assert!((5..=15).contains(&replies), "{replies} replies with 1000 bytes of 84 each");
+    let expired = |daemon: &Daemon| daemon.logged("creating delete job for CHILD_SA");
+    wait_for("hard expiry", 10, || Ok(expired(&tunnel.left) || expired(&tunnel.right)))?;
+    wait_for("successor", 10, || {
+        let now = states(a)?;
+        Ok(!now.contains(&first) && now.matches("proto esp").count() == 2)
+    })?;
+    pings(&tunnel, false)?;
+    tunnel.left.swanctl(&["--terminate", "--ike", "gw"])?;
+    nothing_is_left(&tunnel.lab)
+}
+
+/// Whatever was installed goes again, however often.
+fn many_lives(makes: (Make, Make)) -> Result<()> {
+    let tunnel = Tunnel::load(Lab::direct("many")?, makes, &Connection::new(PSK))?;
+    for _ in 0..20 {
+        tunnel.up()?;
+        tunnel.left.swanctl(&["--terminate", "--ike", "gw"])?;
+    }
+    nothing_is_left(&tunnel.lab)
 }
