@@ -292,7 +292,7 @@ mod tests {
 
     #[test]
     fn options_that_claim_to_do_something_are_read() {
-        // These names are put together from their parts.
+        // These names are put together from their parts, or taken as they come.
         let computed =
             ["charon.processor.priority_threads.", "charon.send_delay", "charon.receive_delay", "charon.plugins.attr."];
         let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");

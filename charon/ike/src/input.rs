@@ -37,6 +37,13 @@ pub enum Input {
         /// Its number.
         child: UniqueId,
     },
+    /// Close CHILD_SAs by name, and do not create them.
+    Withdraw {
+        /// Their names.
+        children: Vec<Arc<str>>,
+        /// Close the IKE_SA if nobody else needs it.
+        close_ike: bool,
+    },
     /// Rekey the IKE_SA.
     RekeyIke,
     /// Reauthenticate the peers.

@@ -81,8 +81,9 @@ impl Connections {
         };
         if old.equals_with_ike(&config) {
             let (removed, added) = difference(&old.children, &config.children);
-            // what equality leaves out (`dpd_timeout`, `dscp`) stays as it was
-            let connection = table.insert(PeerConfig { children: config.children, ..(*old).clone() });
+            // What equality leaves out (`dpd_timeout`, `dscp`) is no reason to disturb an SA, but new ones follow it. In
+            // strongSwan it stays as it was.
+            let connection = table.insert(config);
             log!(CFG, 1, "updated vici connection: {}", connection.name);
             return Change { connection, kind: ChangeKind::Updated, removed, added };
         }
@@ -120,12 +121,13 @@ impl Connections {
     }
 }
 
-/// Old children without an equal new one, and new ones without an equal old one. Names do not count.
+/// Old children without an equal new one, and new ones without an equal old one. Names count, other than in strongSwan: what
+/// is listed, initiated and closed by name must be what was loaded by that name.
 fn difference(old: &[Arc<ChildConfig>], new: &[Arc<ChildConfig>]) -> (Vec<Arc<ChildConfig>>, Vec<Arc<ChildConfig>>) {
     let mut removed = old.to_vec();
     let mut added = Vec::new();
     for child in new {
-        match removed.iter().position(|old| old == child) {
+        match removed.iter().position(|old| old.name == child.name && old == child) {
             Some(place) => drop(removed.remove(place)),
             None => added.push(Arc::clone(child)),
         }

@@ -15,20 +15,23 @@ pub(super) fn run(control: &Control, request: Request, responder: Responder) {
     answer(responder, load(control, &request));
 }
 
-/// Loads the connections of a message in order. The first error ends it; connections before it stay loaded. Of a
-/// malformed message nothing is loaded.
+/// Loads the connections of a message in order. If any of them cannot be used nothing is loaded; strongSwan leaves those
+/// before it loaded.
 fn load(control: &Control, request: &Request) -> Answer {
     if request.defect.is_some() {
         return Err(LoadError::Malformed.to_string());
     }
     let options = control.operations.auth_options();
-    for (name, section) in request.message.sections() {
+    let read = |(name, section)| {
         let loaded = config::load(name, section, options);
         let usable = loaded.and_then(|connection| config::check_supported(&connection).map(|()| connection));
-        let mut connection = usable.map_err(|error| {
+        usable.map_err(|error| {
             log!(CFG, 1, "loading connection '{name}' failed: {error}");
             error.to_string()
-        })?;
+        })
+    };
+    let connections: Vec<_> = request.message.sections().map(read).collect::<Result<_, _>>()?;
+    for mut connection in connections {
         share_credentials(&mut connection, &control.credentials);
         let loading = control.loading.lock();
         let change = control.connections.load(connection);

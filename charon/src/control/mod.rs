@@ -120,7 +120,7 @@ pub struct Control {
     operations: Arc<dyn Operations>,
     log: Arc<LogSink>,
     /// Held while a connection is loaded or unloaded and the start actions that follow are handed over, so that those of
-    /// one connection are not mixed with another's. Nothing calls back meanwhile; an IKE_SA in use is waited for briefly.
+    /// one connection are not mixed with another's. Nothing is waited for meanwhile, and nothing calls back.
     loading: Mutex<()>,
 }
 

@@ -29,6 +29,10 @@ pub trait Operations: Send + Sync + 'static {
     /// Closes a CHILD_SA. `false` if it does not exist.
     fn terminate_child(&self, child: UniqueId, watch: Option<Watch>) -> bool;
 
+    /// Closes the CHILD_SAs of these names that a connection has, stops creating them, and with `close_ike` closes its
+    /// IKE_SAs that nobody else needs.
+    fn withdraw(&self, connection: &str, children: Vec<Arc<str>>, close_ike: bool);
+
     /// Rekeys an IKE_SA, or reauthenticates its peers.
     fn rekey_ike(&self, id: UniqueId, reauth: bool);
 

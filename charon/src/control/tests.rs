@@ -98,6 +98,10 @@ impl Operations for Fake {
         true
     }
 
+    fn withdraw(&self, connection: &str, children: Vec<Arc<str>>, close_ike: bool) {
+        self.note(format!("withdraw {connection} {children:?}{}", if close_ike { " close" } else { "" }));
+    }
+
     fn rekey_ike(&self, id: UniqueId, reauth: bool) {
         self.note(format!("{} [{id}]", if reauth { "reauth" } else { "rekey" }));
     }
@@ -372,14 +376,14 @@ fn connections_are_loaded_listed_and_unloaded() {
 }
 
 #[test]
-fn the_first_bad_connection_ends_a_load() {
+fn a_bad_connection_keeps_all_from_being_loaded() {
     let fixture = Fixture::new();
     let mut three = connection("a", &[]);
     three.push_section("b", Message::new().with("nonsense", "1"));
     three.append(connection("c", &[]));
     assert_eq!(fixture.failure("load-conn", &three), "unknown option: nonsense, config discarded");
     let conns = fixture.client().request("get-conns", &Message::new()).unwrap();
-    assert_eq!(flat(&conns), ["conns=[a]"]);
+    assert_eq!(flat(&conns), ["conns=[]"]);
 }
 
 #[test]
@@ -616,37 +620,18 @@ fn start_actions_follow_loads() {
     let loaded = ["start gw/s", "install gw/t", "install gw/both", "start gw/both"];
     assert_eq!(load(&connection("gw", &children)), loaded);
     // nothing changes, nobody is disturbed
-    let sa = |children| Arc::new(ike_snapshot("gw", 1, children));
-    *fixture.fake.ike_sas.lock() = vec![sa(vec![child_snapshot("s", 5), child_snapshot("none", 6)])];
     assert!(load(&connection("gw", &children)).is_empty());
-    // the started child goes, the other keeps the IKE_SA
+    // a started child goes, and the IKE_SA if nobody else needs it
     let fewer = [("t", "trap"), ("both", "trap|start"), ("none", "none")];
-    assert_eq!(load(&connection("gw", &fewer)), ["terminate {5} unwatched"]);
-    // a trap goes without touching SAs
+    assert_eq!(load(&connection("gw", &fewer)), ["withdraw gw [\"s\"] close"]);
+    // a trap goes, and SAs only if they serve nobody
     let fewer = [("both", "trap|start"), ("none", "none")];
-    assert_eq!(load(&connection("gw", &fewer)), ["uninstall gw/t"]);
-    // nobody else needs the IKE_SA
-    *fixture.fake.ike_sas.lock() =
-        vec![sa(vec![child_snapshot("both", 7)]), Arc::new(ike_snapshot("x", 9, Vec::new()))];
-    assert_eq!(unload("gw"), ["uninstall gw/both", "terminate [1] unwatched"]);
-}
-
-#[test]
-fn reloading_closes_childless_ike_sas_unless_a_child_is_started() {
-    let fixture = Fixture::new();
-    let load = |message: &Message| {
-        fixture.client().command("load-conn", message).unwrap();
-        fixture.fake.take_asked()
-    };
-    load(&connection("gw", &[("net", "none")]));
-    *fixture.fake.ike_sas.lock() = vec![Arc::new(ike_snapshot("gw", 1, Vec::new()))];
-    assert_eq!(load(&connection("gw", &[("net", "none")])), ["terminate [1] unwatched"]);
-    assert_eq!(load(&connection("gw", &[("net", "start")])), ["start gw/net"]);
-    // one that is being created is waited for
-    let mut creating = ike_snapshot("gw", 1, Vec::new());
-    creating.tasks_active = vec![TaskType::ChildCreate];
-    *fixture.fake.ike_sas.lock() = vec![Arc::new(creating)];
-    assert!(load(&connection("gw", &[("net", "start")])).is_empty());
+    assert_eq!(load(&connection("gw", &fewer)), ["uninstall gw/t", "withdraw gw [] close"]);
+    // the IKE_SA of one is good for the other
+    let renamed = [("neither", "start"), ("none", "none")];
+    let asked = ["uninstall gw/both", "withdraw gw [\"both\"]", "start gw/neither"];
+    assert_eq!(load(&connection("gw", &renamed)), asked);
+    assert_eq!(unload("gw"), ["withdraw gw [\"neither\"] close"]);
 }
 
 #[test]

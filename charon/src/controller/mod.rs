@@ -153,6 +153,14 @@ impl Controller {
         self.operate(id, Input::TerminateChild { child }, Goal::ChildGone(child), watch)
     }
 
+    /// Closes the CHILD_SAs of these names that a connection has, stops creating them, and with `close_ike` closes its
+    /// IKE_SAs that nobody else needs.
+    pub fn withdraw(&self, connection: &str, children: &[Arc<str>], close_ike: bool) {
+        for id in self.manager.ike_sas_named(connection) {
+            self.later(id, Input::Withdraw { children: children.to_vec(), close_ike });
+        }
+    }
+
     /// Rekeys an IKE_SA, or reauthenticates its peers. `false` if it does not exist.
     pub fn rekey_ike(&self, id: UniqueId, reauth: bool) -> bool {
         self.later(id, if reauth { Input::ReauthIke } else { Input::RekeyIke })

@@ -44,6 +44,10 @@ impl Operations for DaemonOperations {
         self.controller.terminate_child(child, watch)
     }
 
+    fn withdraw(&self, connection: &str, children: Vec<Arc<str>>, close_ike: bool) {
+        self.controller.withdraw(connection, &children, close_ike);
+    }
+
     fn rekey_ike(&self, id: UniqueId, reauth: bool) {
         self.controller.rekey_ike(id, reauth);
     }

@@ -14,6 +14,7 @@ mod restart;
 mod state;
 mod timeout;
 mod timers;
+mod withdraw;
 
 pub use state::{ChildSaState, IkeSaState};
 
@@ -188,6 +189,7 @@ impl IkeSa {
             Input::Resolved(hosts) => self.resolved(env, hosts),
             Input::TerminateIke { force } => self.terminate(env, force),
             Input::TerminateChild { child } => self.terminate_child(env, child),
+            Input::Withdraw { children, close_ike } => self.withdraw(env, &children, close_ike),
             Input::RekeyIke => self.rekey(env),
             Input::ReauthIke => self.reauthenticate(env),
             Input::RekeyChild { child } => self.rekey_child(env, child),

@@ -156,6 +156,9 @@ pub(crate) trait Task: Send + fmt::Debug {
         None
     }
 
+    /// The CHILD_SA it was asked to create is not wanted any more: it is deleted as soon as it exists.
+    fn withdraw(&mut self) {}
+
     /// Gives back what it holds outside of the IKE_SA; it will not be called again.
     fn abandon(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>) {}
 }

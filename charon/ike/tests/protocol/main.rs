@@ -24,3 +24,4 @@ mod soak;
 mod unauthenticated;
 mod uniqueness;
 mod virtual_ips;
+mod withdraw;

@@ -68,15 +68,15 @@ fn an_equal_connection_updates_its_children_only() {
     let connections = connections();
     connections.load(connection("gw", "192.0.2.2", "", &[("same", "tunnel"), ("old", "transport"), ("gone", "pass")]));
     let before = connections.get("gw").unwrap();
-    // `new` has the content of `old`: a mere change of name is no change
+    // `new` has the content of `old`, but whoever asks for `old` shall not find it
     let mut config = connection("gw", "192.0.2.2", "", &[("same", "tunnel"), ("new", "transport"), ("more", "drop")]);
     config.dpd_timeout = std::time::Duration::from_secs(7);
     let change = connections.load(config);
     assert_eq!(change.kind, ChangeKind::Updated);
-    assert_eq!((child_names(&change.removed), child_names(&change.added)), (vec!["gone"], vec!["more"]));
+    assert_eq!((child_names(&change.removed), child_names(&change.added)), (vec!["old", "gone"], vec!["new", "more"]));
     let now = connections.get("gw").unwrap();
     assert_eq!(child_names(&now.children), ["same", "new", "more"]);
-    assert_eq!(now.dpd_timeout, before.dpd_timeout);
+    assert_eq!(now.dpd_timeout, std::time::Duration::from_secs(7));
     assert_eq!(child_names(&connections.latest(&before).children), ["same", "new", "more"]);
 }
 

@@ -25,13 +25,15 @@ pub(crate) struct ChildCreateInitiator {
     in_auth: bool,
     /// SPIs the peer deleted that we did not know; one may be that of the CHILD_SA the answer on its way created.
     deleted_spis: DeletedSpis,
+    /// Nobody wants it any more.
+    withdrawn: bool,
 }
 
 impl ChildCreateInitiator {
     pub(crate) fn new(request: InitiateChild) -> Self {
         let mut offer = Offer::new(std::sync::Arc::clone(&request.config));
         offer.packet = request.packet;
-        Self { request, offer, in_auth: false, deleted_spis: DeletedSpis::default() }
+        Self { request, offer, in_auth: false, deleted_spis: DeletedSpis::default(), withdrawn: false }
     }
 
     /// The peer would do without a CHILD_SA in IKE_AUTH, and so would we.
@@ -136,9 +138,12 @@ impl Task for ChildCreateInitiator {
                 }
                 sa.arm_inactivity(env, id);
                 sa.report_child(id, true);
+                if self.withdrawn {
+                    sa.terminate_child(env, id);
+                }
             }
             Err(OfferError::Retry) => return Ok(Progress::More),
-            Err(OfferError::Refused(NotifyType::TemporaryFailure)) => {
+            Err(OfferError::Refused(NotifyType::TemporaryFailure)) if !self.withdrawn => {
                 let delay = retry_delay(env);
                 log!(IKE, 1, "received TEMPORARY_FAILURE notify");
                 log!(IKE, 1, "creating CHILD_SA failed, trying again in {} seconds", delay.as_secs());
@@ -177,7 +182,11 @@ impl Task for ChildCreateInitiator {
 
     fn reset(&mut self, _sa: &mut IkeSa, env: &mut Env<'_>) {
         self.offer.abandon(env);
-        *self = Self::new(self.request.clone());
+        *self = Self { withdrawn: self.withdrawn, ..Self::new(self.request.clone()) };
+    }
+
+    fn withdraw(&mut self) {
+        self.withdrawn = true;
     }
 
     fn abandon(&mut self, _sa: &mut IkeSa, env: &mut Env<'_>) {
