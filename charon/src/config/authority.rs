@@ -59,14 +59,14 @@ pub fn load_authority(name: &str, section: &Message) -> Result<Authority, Author
         let key = item.name();
         match (key, item.value()) {
             ("cacert", Value::Scalar(data)) => place.data = Some(data),
-            ("file", Value::Scalar(text)) => place.file = Some(printable(key, text)?),
-            ("handle", Value::Scalar(text)) => place.handle = Some(printable(key, text)?),
+            ("file", Value::Scalar(text)) => place.file = Some(text_of(key, text)?),
+            ("handle", Value::Scalar(text)) => place.handle = Some(text_of(key, text)?),
             // These two say more about a handle; without one they say nothing.
             ("slot", Value::Scalar(number)) => {
-                value::uint32(printable(key, number)?).map_err(|_| AuthorityError::InvalidValue(key.to_owned()))?;
+                value::uint32(text_of(key, number)?).map_err(|_| AuthorityError::InvalidValue(key.to_owned()))?;
             }
-            ("module", Value::Scalar(text)) => drop(printable(key, text)?),
-            ("cert_uri_base", Value::Scalar(uri)) => cert_uri_base = Some(printable(key, uri)?.to_owned()),
+            ("module", Value::Scalar(text)) => drop(text_of(key, text)?),
+            ("cert_uri_base", Value::Scalar(uri)) => cert_uri_base = Some(text_of(key, uri)?.to_owned()),
             ("crl_uris", Value::List(uris)) => crl_uris.extend(texts(key, uris)?),
             ("ocsp_uris", Value::List(uris)) => ocsp_uris.extend(texts(key, uris)?),
             (_, Value::Section(_)) => return Err(AuthorityError::Malformed),
@@ -94,10 +94,10 @@ impl Place<'_> {
     }
 }
 
-fn printable<'a>(key: &str, text: &'a [u8]) -> Result<&'a str, AuthorityError> {
-    value::printable(text).map_err(|_| AuthorityError::InvalidValue(key.to_owned()))
+fn text_of<'a>(key: &str, text: &'a [u8]) -> Result<&'a str, AuthorityError> {
+    value::text(text).map_err(|_| AuthorityError::InvalidValue(key.to_owned()))
 }
 
 fn texts(key: &str, items: &[Vec<u8>]) -> Result<Vec<String>, AuthorityError> {
-    items.iter().map(|item| printable(key, item).map(str::to_owned)).collect()
+    items.iter().map(|item| text_of(key, item).map(str::to_owned)).collect()
 }

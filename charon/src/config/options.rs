@@ -4,7 +4,7 @@ use strongswan::log;
 use vici::{Item, Message, Value};
 
 use super::LoadError;
-use super::value::{Invalid, printable};
+use super::value::{self, Invalid};
 
 /// A scalar option of what `T` collects.
 pub(super) struct ScalarOption<T> {
@@ -46,7 +46,7 @@ impl<T> Options<T> {
         let key = item.name();
         let option = self.scalars.iter().find(|option| option.key == key);
         let option = option.ok_or_else(|| LoadError::UnknownOption(key.to_owned()))?;
-        let set = printable(value).and_then(|text| (option.set)(target, text));
+        let set = value::text(value).and_then(|text| (option.set)(target, text));
         set.map_err(|reason| {
             log!(CFG, 1, "  {key}: {reason}");
             LoadError::InvalidValue(key.to_owned())
@@ -67,7 +67,7 @@ pub(super) fn text_item<V>(
     value: &[u8],
     read: impl FnOnce(&str) -> Result<V, Invalid>,
 ) -> Result<V, LoadError> {
-    printable(value).and_then(read).map_err(|reason| {
+    value::text(value).and_then(read).map_err(|reason| {
         log!(CFG, 1, "  {key}: {reason}");
         LoadError::InvalidValue(key.to_owned())
     })

@@ -13,8 +13,8 @@ use vici::number;
 /// Why a value is refused; the log has it, the answer only names the option.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Invalid {
-    #[error("not printable ASCII")]
-    NotPrintable,
+    #[error("not text")]
+    NotText,
     #[error("'{0}' is not yes or no")]
     Bool(String),
     #[error("'{0}' is not a number")]
@@ -45,11 +45,8 @@ pub(super) enum Invalid {
     Proposal(#[from] strongswan::crypto::ProposalError),
 }
 
-pub(super) fn printable(value: &[u8]) -> Result<&str, Invalid> {
-    if !vici::message::is_printable(value) {
-        return Err(Invalid::NotPrintable);
-    }
-    std::str::from_utf8(value).map_err(|_| Invalid::NotPrintable)
+pub(super) fn text(value: &[u8]) -> Result<&str, Invalid> {
+    vici::message::text(value).ok_or(Invalid::NotText)
 }
 
 pub(super) fn bool(text: &str) -> Result<bool, Invalid> {
@@ -85,19 +82,18 @@ pub(super) fn uint64(text: &str) -> Result<u64, Invalid> {
     number::unsigned(text).ok_or_else(|| Invalid::Number(text.to_owned()))
 }
 
-/// A number cut to 32 bits, as the protocol has it: `-1` is all ones.
+/// A number of at most 32 bits; strongSwan cuts larger ones. As in C, `-1` is all ones.
 pub(super) fn uint32(text: &str) -> Result<u32, Invalid> {
-    uint64(text).map(low32)
+    let number = uint64(text)?;
+    // A number that is too large even for 64 bits looks like -1 by now.
+    let negative = text.trim_start().starts_with('-') && number.checked_add(1 << 31).is_none();
+    let number = if negative { number & u64::from(u32::MAX) } else { number };
+    u32::try_from(number).map_err(|_| Invalid::Number(text.to_owned()))
 }
 
-/// A port; cut to 16 bits.
+/// A port.
 pub(super) fn port(text: &str) -> Result<u16, Invalid> {
-    let number = uint64(text)? & u64::from(u16::MAX);
-    u16::try_from(number).map_err(|_| Invalid::Number(text.to_owned()))
-}
-
-fn low32(number: u64) -> u32 {
-    u32::try_from(number & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+    u16::try_from(uint64(text)?).map_err(|_| Invalid::Number(text.to_owned()))
 }
 
 /// Seconds with an optional unit.
@@ -138,8 +134,7 @@ pub(super) fn dscp(text: &str) -> Result<u8, Invalid> {
     if digits.is_empty() {
         return Ok(0);
     }
-    let number = u64::from_str_radix(digits, 2).map_err(|_| invalid())?;
-    u8::try_from(number & 0x3f).map_err(|_| invalid())
+    u8::from_str_radix(digits, 2).ok().filter(|number| *number <= 0x3f).ok_or_else(invalid)
 }
 
 pub(super) fn action(text: &str) -> Result<Action, Invalid> {
@@ -242,12 +237,16 @@ mod tests {
     }
 
     #[test]
-    fn numbers_wrap_as_in_c() {
+    fn numbers_may_be_negative_as_in_c_but_are_not_cut() {
         assert_eq!(uint32("-1"), Ok(u32::MAX));
+        assert_eq!(uint32("-0x80000000"), Ok(1 << 31));
         assert_eq!(uint32(""), Ok(0));
-        assert_eq!(uint32("4294967296"), Ok(0));
-        assert_eq!(port("65537"), Ok(1));
-        assert!(uint32("12x").is_err());
+        assert_eq!(uint32("0xffffffff"), Ok(u32::MAX));
+        assert_eq!(port("65535"), Ok(u16::MAX));
+        for text in ["12x", "4294967296", "-4294967296", "99999999999999999999"] {
+            assert_eq!(uint32(text), Err(Invalid::Number(text.to_owned())));
+        }
+        assert!(port("65536").is_err() && port("-1").is_err());
     }
 
     #[test]
@@ -271,12 +270,14 @@ mod tests {
         assert_eq!(bool("0"), Ok(false));
         assert!(bool("on").is_err() && bool("").is_err());
         assert_eq!(dscp("101110"), Ok(0x2e));
-        assert_eq!(dscp("11101110"), Ok(0x2e));
-        assert!(dscp("12").is_err());
+        assert_eq!(dscp("0b00101110"), Ok(0x2e));
+        assert!(dscp("12").is_err() && dscp("11101110").is_err());
         assert_eq!(virtual_ip("%any6"), Ok(Ipv6Addr::UNSPECIFIED.into()));
         assert!(virtual_ip("gw.example.org").is_err());
         assert!(selector(" 10.0.0.0/8").is_err() && selector("%dynamic").is_err());
         assert_eq!(hosts("10.0.0.1, ,%any").count(), 2);
-        assert_eq!(printable(b"\xc3\xa4"), Err(Invalid::NotPrintable));
+        assert_eq!(text("ä".as_bytes()), Ok("ä"));
+        assert_eq!(text(b"\xe4"), Err(Invalid::NotText));
+        assert_eq!(text(b"a\nb"), Err(Invalid::NotText));
     }
 }

@@ -1,7 +1,7 @@
 //! `load-pool`: load pools of virtual IPs and attributes.
 
 use strongswan::log;
-use vici::message::{Value, is_printable};
+use vici::message::{Value, text};
 use vici::{Message, Request, Responder};
 
 use super::{Answer, Control, answer};
@@ -49,7 +49,7 @@ fn read(name: &str, section: &Message) -> Result<(Bounds, Vec<Attribute>), Strin
 }
 
 fn read_bounds(addrs: &[u8]) -> Result<Bounds, String> {
-    let text = std::str::from_utf8(addrs).ok().filter(|_| is_printable(addrs)).ok_or("invalid addrs value")?;
+    let text = text(addrs).ok_or("invalid addrs value")?;
     Bounds::parse(text).map_err(|error| {
         log!(CFG, 1, "{error}");
         format!("invalid addrs value: {text}")

@@ -35,7 +35,7 @@ fn load(credentials: &Store, request: &Request) -> Answer {
 /// An owner, who may be a pattern.
 fn identity(owner: &[u8]) -> Result<Identity, String> {
     let failed = || "parsing shared key owners failed".to_owned();
-    let text = std::str::from_utf8(owner).ok().filter(|_| vici::message::is_printable(owner)).ok_or_else(failed)?;
+    let text = vici::message::text(owner).ok_or_else(failed)?;
     Identity::parse_with_regex(text).map_err(|error| {
         log!(CFG, 1, "{error}");
         failed()

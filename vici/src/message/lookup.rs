@@ -1,6 +1,6 @@
 //! Reading a message: flat lookup with the protocol's conversions, and access to lists and sections by name.
 
-use super::{Message, Value, is_printable};
+use super::{Message, Value, text};
 use crate::number;
 
 /// Longest integer text looked at.
@@ -25,13 +25,9 @@ impl Message {
         self.scalars().find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The first scalar of that name as text, if it is printable.
+    /// The first scalar of that name, if it is [`text`].
     pub fn str(&self, name: &str) -> Option<&str> {
-        let value = self.get(name)?;
-        if !is_printable(value) {
-            return None;
-        }
-        std::str::from_utf8(value).ok()
+        text(self.get(name)?)
     }
 
     /// The first scalar of that name as an integer; `None` if absent or not entirely a number.
@@ -60,9 +56,9 @@ impl Message {
             .unwrap_or_default()
     }
 
-    /// The printable items of the first list of that name.
+    /// The items of the first list of that name that are [`text`].
     pub fn strs(&self, name: &str) -> impl Iterator<Item = &str> {
-        self.list(name).iter().filter(|v| is_printable(v)).filter_map(|v| std::str::from_utf8(v).ok())
+        self.list(name).iter().filter_map(|value| text(value))
     }
 
     /// The first section of that name.

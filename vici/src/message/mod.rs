@@ -41,9 +41,14 @@ mod element {
     pub(super) const END: u8 = 7;
 }
 
-/// Whether all bytes are printable ASCII, as names must be and textual values are.
+/// Whether all bytes are printable ASCII, as names must be and most textual values are.
 pub fn is_printable(bytes: &[u8]) -> bool {
     bytes.iter().all(|b| (0x20..=0x7e).contains(b))
+}
+
+/// A value as text: UTF-8 without control characters. strongSwan takes ASCII only, but people's names are not.
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| !text.chars().any(char::is_control))
 }
 
 /// A message, or the contents of a section: elements in order.

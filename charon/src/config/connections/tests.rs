@@ -215,3 +215,11 @@ fn start_actions_are_part_of_the_content() {
     let change = connections.load(config);
     assert_eq!((change.removed.len(), change.added.len()), (1, 1));
 }
+
+#[test]
+fn identities_may_have_any_letters() {
+    let connections = connections();
+    connections.load(connection("gw", "", "C=CH, CN=Zürich", &[]));
+    assert_eq!(peers(&connections, "192.0.2.9", "C=CH, CN=Zürich"), ["gw"]);
+    assert!(peers(&connections, "192.0.2.9", "C=CH, CN=Zurich").is_empty());
+}
