@@ -8,11 +8,10 @@ use strongswan::selectors::{TrafficSelector, narrow};
 
 use super::super::child_select::{self, Wanted};
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, behind_nat, check_mode, feasible, install, own_selectors};
+use super::{Inherited, announce, behind_nat, check_mode, feasible, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
-use crate::kernel::Features;
 use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, Selectors, Tags};
 use crate::snapshot::Algorithms;
@@ -114,14 +113,7 @@ impl Answer {
         }
         message.push(Payload::TsI(Ts::new(child.remote_ts.clone())));
         message.push(Payload::TsR(Ts::new(child.local_ts.clone())));
-        match child.mode {
-            Mode::Transport | Mode::TransportProxy => message.notify(NotifyType::UseTransportMode),
-            Mode::Beet => message.notify(NotifyType::UseBeetMode),
-            Mode::Tunnel | Mode::Iptfs | Mode::Pass | Mode::Drop => {}
-        }
-        if !env.kernel.features().contains(Features::ESP_V3_TFC) {
-            message.notify(NotifyType::EspTfcPaddingNotSupported);
-        }
+        announce(env, message, child.mode);
         let id = child.unique_id;
         sa.adopt_child(child);
         sa.set_child_state(id, ChildSaState::Installed);

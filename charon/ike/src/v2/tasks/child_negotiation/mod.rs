@@ -17,8 +17,10 @@ use super::proposals::without_additional_key_exchanges;
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::Reqid;
+use crate::kernel::Features;
 use crate::output::Alert;
 use crate::sa::{ChildSa, DynamicHosts, IkeSa, InstallError, Tags};
+use crate::v2::task::Outgoing;
 use crate::wire::{Message, Nonce, NotifyType};
 
 /// What a replacement takes over from the CHILD_SA it replaces.
@@ -91,6 +93,18 @@ fn agree_mode(child: &mut ChildSa, message: &Message) -> Result<(), ()> {
         }
     };
     Ok(())
+}
+
+/// Adds what goes along with an offer or the answer to one: the mode, unless it is tunnel mode, and what we cannot do.
+fn announce(env: &Env<'_>, message: &mut Outgoing, mode: Mode) {
+    match mode {
+        Mode::Transport | Mode::TransportProxy => message.notify(NotifyType::UseTransportMode),
+        Mode::Beet => message.notify(NotifyType::UseBeetMode),
+        Mode::Tunnel | Mode::Iptfs | Mode::Pass | Mode::Drop => {}
+    }
+    if !env.kernel.features().contains(Features::ESP_V3_TFC) {
+        message.notify(NotifyType::EspTfcPaddingNotSupported);
+    }
 }
 
 /// Transport mode is between the endpoints only.

@@ -7,11 +7,10 @@ use strongswan::log;
 use strongswan::selectors::{TrafficSelector, narrow, resolve};
 
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, agree_mode, behind_nat, check_mode, feasible, install, own_selectors};
+use super::{Inherited, agree_mode, announce, behind_nat, check_mode, feasible, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
-use crate::kernel::Features;
 use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, Tags};
 use crate::snapshot::Algorithms;
@@ -107,14 +106,7 @@ impl Offer {
         if !in_auth {
             self.add_key_exchange(env, message)?;
         }
-        match child.mode {
-            Mode::Transport | Mode::TransportProxy => message.notify(NotifyType::UseTransportMode),
-            Mode::Beet => message.notify(NotifyType::UseBeetMode),
-            Mode::Tunnel | Mode::Iptfs | Mode::Pass | Mode::Drop => {}
-        }
-        if !env.kernel.features().contains(Features::ESP_V3_TFC) {
-            message.notify(NotifyType::EspTfcPaddingNotSupported);
-        }
+        announce(env, message, child.mode);
         message.push(Sa::offer(self.proposals.iter().cloned(), spi.into()));
         message.push(Payload::TsI(Ts::new(local)));
         message.push(Payload::TsR(Ts::new(remote)));
