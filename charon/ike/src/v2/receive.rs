@@ -146,6 +146,10 @@ impl IkeSa {
     fn parse_failed(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20], error: WireError) {
         let header = &incoming.message.header;
         log!(ENC, 1, "{error}");
+        // the message may still become complete: a fragment that comes twice, say, is nothing unusual
+        if matches!(error, WireError::Fragment(_)) {
+            return;
+        }
         if matches!(error, WireError::UnsupportedCritical(_)) {
             log!(IKE, 1, "critical unknown payloads found");
         }
@@ -169,6 +173,7 @@ impl IkeSa {
                 }
             }
             Reaction::Reply(notify) => {
+                let hash = self.exchanges.first_fragment.take().map_or(hash, |first| *first);
                 let fatal = notify.kind == NotifyType::InvalidSyntax && header.exchange != ExchangeType::IkeSaInit;
                 if header.exchange == ExchangeType::IkeSaInit || self.keys.is_some() {
                     self.answer_with(env, incoming, hash, notify);

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::config::{AuthRound, IkeConfig, PeerConfig, SendCert};
+use ike::{Alert, Event};
 use strongswan::credentials::{
     Auth, AuthClass, AuthOptions, Certificate, CertificateFlags, PrivateKey, PublicKey, Store,
 };
 use strongswan::identity::Identity;
 
+use crate::sim::net::Fate;
 use crate::sim::{A, B, Sim};
 
 macro_rules! data {
@@ -108,6 +110,19 @@ fn certificates_travel_in_fragments() {
     }
     sim.establish();
     sim.assert(sim.trace.contains("splitting IKE message"), "log");
+}
+
+#[test]
+fn a_repeated_fragment_is_no_broken_message() {
+    let mut sim = pair(&RSA, &ECDSA);
+    for host in &mut sim.hosts {
+        host.settings.fragment_size.default = 576;
+    }
+    sim.net.script(|_| Fate::Duplicate);
+    sim.establish();
+    sim.assert(sim.trace.contains("received duplicate fragment #1"), "log");
+    sim.assert(!sim.trace.contains("processing failed"), "log");
+    assert_eq!(sim.events(B, |event| matches!(event, Event::Alert(Alert::ParseErrorBody))), 0);
 }
 
 #[test]
