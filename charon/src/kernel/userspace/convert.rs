@@ -12,7 +12,7 @@ use esp::outbound::{OutboundParams, Path};
 use esp::plane::Plane;
 use esp::selector::Selectors;
 use esp::spd::{Action, Class, Policy};
-use ike::config::{CopyDscp, Mode, TfcPadding};
+use ike::config::{CopyDscp, HwOffload, Mode, TfcPadding};
 use ike::kernel::{
     Encap, Features, KernelError, PolicyAction, PolicyClass, PolicyParams, SaLifetimes, SaLimit, SaParams,
 };
@@ -41,6 +41,9 @@ pub(super) fn unsupported(sa: &SaParams<'_>, features: Features) -> Option<&'sta
         sa if sa.encap.is_none() && udp_only => Some("only UDP encapsulation is supported"),
         sa if !sa.id.mark.is_none() || !sa.set_mark.is_none() => Some("marks are not supported"),
         sa if !sa.id.if_id.is_none() => Some("XFRM interfaces are not supported"),
+        sa if matches!(sa.hw_offload, HwOffload::Crypto | HwOffload::Packet) => {
+            Some("hardware offloading is not supported")
+        }
         _ => None,
     }
 }
@@ -182,5 +185,61 @@ pub(super) fn expired(plane: &Plane, key: esp::ids::SaKey) -> Option<(ike::ids::
             let moved = plane.sad.outbound(key).map(|sa| sa.path().remote.ip());
             Some((ike::ids::Spi::new(spi.get())?, moved.unwrap_or(installed)))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ike::ids::{IfId, Mark};
+    use ike::kernel::{Copying, Direction, KeyMaterial, SaId};
+    use strongswan::crypto::{EncryptionAlgorithm, Secret};
+
+    /// What is wrong with an ordinary SA that `change` has changed.
+    fn problem(change: impl FnOnce(&mut SaParams<'_>)) -> Option<&'static str> {
+        let key = Secret::from(&[0; 20][..]);
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let spi = ike::ids::Spi::new(0xc000_0001).unwrap();
+        let mut sa = SaParams {
+            id: SaId { spi, protocol: Protocol::Esp, src: address, dst: address, mark: Mark::NONE, if_id: IfId::NONE },
+            direction: Direction::Out,
+            reqid: ike::ids::Reqid::new(1).unwrap(),
+            mode: Mode::Tunnel,
+            keys: KeyMaterial {
+                encryption: Some((EncryptionAlgorithm::AesGcm16, Some(128))),
+                encryption_key: &key,
+                integrity: None,
+                integrity_key: &key,
+                esn: false,
+            },
+            replay_window: 32,
+            encap: Some(Encap { sport: 4500, dport: 4500 }),
+            lifetimes: SaLifetimes::default(),
+            src_ts: &[],
+            dst_ts: &[],
+            tfc: TfcPadding::None,
+            copying: Copying { df: true, ecn: true, dscp: CopyDscp::Out },
+            set_mark: Mark::NONE,
+            hw_offload: HwOffload::No,
+            icmp: false,
+            initiator: true,
+        };
+        change(&mut sa);
+        unsupported(&sa, Features::REQUIRE_UDP_ENCAPSULATION)
+    }
+
+    #[test]
+    fn what_only_the_kernel_can_do_is_refused() {
+        let mark = Mark { value: 42, mask: u32::MAX };
+        assert_eq!(problem(|_| ()), None);
+        assert_eq!(problem(|sa| sa.hw_offload = HwOffload::Auto), None);
+        for offload in [HwOffload::Crypto, HwOffload::Packet] {
+            assert_eq!(problem(|sa| sa.hw_offload = offload), Some("hardware offloading is not supported"));
+        }
+        assert_eq!(problem(|sa| sa.mode = Mode::Transport), Some("unsupported mode, only tunnel mode is"));
+        assert_eq!(problem(|sa| sa.id.protocol = Protocol::Ah), Some("IPsec SA: protocol not supported"));
+        assert_eq!(problem(|sa| sa.encap = None), Some("only UDP encapsulation is supported"));
+        assert_eq!(problem(|sa| sa.set_mark = mark), Some("marks are not supported"));
+        assert_eq!(problem(|sa| sa.id.mark = mark), Some("marks are not supported"));
     }
 }
