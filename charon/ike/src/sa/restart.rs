@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strongswan::log;
 
 use super::lifecycle::retry_delay;
-use super::{ChildSaState, Conditions, IkeSa, IkeSaState, Timer};
+use super::{ChildSaState, Conditions, IkeSa, IkeSaState, Role, Timer};
 use crate::config::ChildConfig;
 use crate::env::Env;
 use crate::input::{InitiateChild, Input};
@@ -41,9 +42,19 @@ impl IkeSa {
         // what was asked for and not done yet is still wanted
         let tasks = self.exchanges.active.iter().chain(self.exchanges.queued.iter().map(|queued| &queued.task));
         restart.extend(tasks.filter_map(|task| task.initiation()));
-        if !restart.is_empty() {
-            self.create_successor(env, restart, None);
+        if restart.is_empty() {
+            return;
         }
+        if self.is_asymmetric() {
+            log!(IKE, 1, "unable to reestablish IKE_SA due to asymmetric setup");
+            return;
+        }
+        self.create_successor(env, restart, None);
+    }
+
+    /// Only the peer can initiate an IKE_SA like this one: it got its address from us.
+    fn is_asymmetric(&self) -> bool {
+        !self.conditions.contains(Conditions::ORIGINAL_INITIATOR) && !self.remote_vips().is_empty()
     }
 
     /// Creates and initiates an IKE_SA for the same connection; `hosts` spares it from resolving names.
@@ -80,8 +91,19 @@ impl IkeSa {
             return;
         }
         match self.state {
+            IkeSaState::Established if self.is_asymmetric() => {
+                let left = self.timers.get(Timer::Lifetime).map_or(Duration::ZERO, |at| at.saturating_since(env.now));
+                let label = self.label();
+                log!(
+                    IKE,
+                    1,
+                    "initiator did not reauthenticate as requested, IKE_SA {label} will timeout in {}",
+                    InUnits(left)
+                );
+                return;
+            }
             IkeSaState::Established => {}
-            IkeSaState::Connecting => {
+            IkeSaState::Connecting if self.id.role == Role::Initiator => {
                 log!(IKE, 0, "reinitiating IKE_SA {}", self.label());
                 return self.try_again(env);
             }
@@ -126,5 +148,30 @@ impl IkeSa {
         {
             self.queue(env, Box::new(tasks::IkeRekeyInitiator::default()));
         }
+    }
+}
+
+/// A duration in the largest unit of which it has more than two.
+struct InUnits(Duration);
+
+impl std::fmt::Display for InUnits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let seconds = self.0.as_secs();
+        let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+        let (size, unit) = units.into_iter().find(|(size, _)| seconds > size * 2).unwrap_or((1, "second"));
+        let count = seconds / size;
+        write!(f, "{count} {unit}{}", if count == 1 { "" } else { "s" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_in_words() {
+        let text = |seconds| InUnits(Duration::from_secs(seconds)).to_string();
+        assert_eq!([text(0), text(1), text(120), text(121)], ["0 seconds", "1 second", "120 seconds", "2 minutes"]);
+        assert_eq!([text(7_201), text(200_000)], ["2 hours", "2 days"]);
     }
 }

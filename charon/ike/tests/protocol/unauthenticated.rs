@@ -121,3 +121,12 @@ fn a_repeated_certificate_request_counts_once() {
     sim.deliver(Datagram { data: message.encode_plain().unwrap(), ..response });
     assert_eq!(sim.trace.count("received cert request for"), 1);
 }
+
+#[test]
+fn a_responder_does_not_reinitiate_what_it_answers() {
+    let mut sim = one_round_of_two();
+    let before = sim.hosts[B].sas[0].id();
+    sim.input(B, ike::Input::ReauthIke);
+    assert_eq!(sim.hosts[B].sas[0].id(), before);
+    assert_eq!(sim.hosts[B].sas[0].state(), IkeSaState::Connecting);
+}

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::ChildConfig;
+use ike::config::{Action, ChildConfig, IkeLifetimes};
 use ike::wire::{CpAttribute, CpAttributeType, ExchangeType};
 use ike::{Alert, Event, IkeSaState, Input};
 use strongswan::selectors::TrafficSelector;
@@ -317,4 +317,47 @@ fn nothing_leaks_on_a_bad_network() {
         sim.run_for(Duration::from_secs(900));
         sim.assert_nothing_left();
     }
+}
+
+/// What B sends of its own accord after the client had its address for a while.
+fn requests_of_gateway(sim: &Sim, after: usize) -> Vec<ExchangeType> {
+    let address = sim.hosts[B].address;
+    let headers = sim.sent[after..].iter().filter(|d| d.from.ip() == address).filter_map(|d| d.header());
+    headers.filter(ike::wire::Header::is_request).map(|header| header.exchange).collect()
+}
+
+#[test]
+fn a_gateway_does_not_call_a_client_back() {
+    // It could not give itself an address of its own pool, so whatever dpd_action says, the client has to come again.
+    let mut sim = road_warrior(&["0.0.0.0"], &[VIP]);
+    sim.configure_host(B, |peer| {
+        peer.dpd_delay = Duration::from_secs(10);
+        Arc::make_mut(&mut peer.children[0]).dpd_action = Action::START;
+    });
+    sim.establish();
+    let sent = sim.sent.len();
+    sim.forget(A);
+    sim.run_for(Duration::from_secs(300));
+    sim.assert(sim.trace.contains("unable to reestablish IKE_SA due to asymmetric setup"), "log");
+    assert!(!requests_of_gateway(&sim, sent).contains(&ExchangeType::IkeSaInit));
+    assert!(sim.hosts[B].sas.is_empty());
+}
+
+#[test]
+fn a_gateway_leaves_reauthentication_to_the_client() {
+    let mut sim = road_warrior(&["0.0.0.0"], &[VIP]);
+    sim.configure_host(B, |peer| {
+        peer.lifetimes = IkeLifetimes::from_config(None, Some(Duration::from_secs(100)), None, Some(Duration::ZERO));
+    });
+    sim.establish();
+    let sent = sim.sent.len();
+    sim.run_for(Duration::from_secs(95));
+    sim.assert(
+        sim.trace.contains("initiator did not reauthenticate as requested, IKE_SA gw[1] will timeout in 10 seconds"),
+        "log",
+    );
+    assert_eq!(requests_of_gateway(&sim, sent), []);
+    sim.run_for(Duration::from_secs(30));
+    assert_eq!(requests_of_gateway(&sim, sent), [ExchangeType::Informational]);
+    sim.assert_nothing_left();
 }
