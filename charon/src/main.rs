@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use charon::bus::log::{Levels, LineFormat, Sink};
 use charon::bus::log::{LogLayer, Loggers, StreamLogger};
-use charon::daemon::{Base, Daemon, Options, StartError, run_stop_scripts};
+use charon::daemon::{Base, Daemon, Options, StartError};
 use nix::sys::utsname::uname;
 use strongswan::log;
 use strongswan::log::Group;
@@ -106,10 +106,8 @@ fn main() -> ExitCode {
 }
 
 fn run(base: &Arc<Base>) -> Result<(), StartError> {
-    let daemon = Daemon::start(base);
-    let ran = daemon.as_ref().map_or(Ok(()), Daemon::run);
-    run_stop_scripts(base);
-    let daemon = daemon?;
+    let daemon = Daemon::start(base)?;
+    let ran = daemon.run();
     daemon.shut_down();
     ran
 }

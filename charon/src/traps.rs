@@ -4,7 +4,7 @@
 //! acquire, which initiates it. A *shunt* lets traffic pass unprotected, or drops it.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Weak};
 
 use ike::config::{ChildConfig, IfIdConfig, MarkConfig, MarkValue, Mode, PeerConfig};
@@ -18,6 +18,7 @@ use strongswan::selectors::{self, TrafficSelector};
 
 use crate::bus::Listener;
 use crate::manager::{Initiated, Manager, Numbers};
+use crate::net::source_address;
 
 /// Why a policy was not installed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -220,7 +221,7 @@ impl Traps {
         let remote = remote.ok_or(if dynamic { TrapError::RemoteUnknownDynamic } else { TrapError::RemoteUnknown })?;
         let local = connection.ike.local_addrs.iter().filter_map(|host| host.address());
         let local = local.into_iter().find(|local| local.is_ipv6() == remote.is_ipv6());
-        let local = local.or_else(|| self.kernel.source_address(remote)).or_else(|| source_towards(remote));
+        let local = local.or_else(|| source_address(&*self.kernel, remote));
         let local = local.ok_or(TrapError::RemoteUnknown)?;
         let local_ts = selectors::resolve(&child.local_ts, &[local]);
         let remote_ts = selectors::resolve(&child.remote_ts, &[remote]);
@@ -294,6 +295,9 @@ impl Traps {
         });
         {
             let mut state = self.state.lock();
+            if state.flushed {
+                return Ok(());
+            }
             let exists = state
                 .shunts
                 .iter()
@@ -395,12 +399,4 @@ fn fixed_if_id(child: IfIdConfig, connection: IfIdConfig) -> IfId {
         IfIdConfig::Fixed(id) => id,
         IfIdConfig::Unique | IfIdConfig::UniqueDir => IfId::NONE,
     }
-}
-
-/// The address the system would send from.
-fn source_towards(remote: IpAddr) -> Option<IpAddr> {
-    let any: SocketAddr = if remote.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect((remote, 500)).ok()?;
-    Some(socket.local_addr().ok()?.ip())
 }

@@ -235,6 +235,32 @@ fn sigterm_tells_the_peer() -> Result<()> {
     Ok(())
 }
 
+/// Clients that vanish while they wait, a daemon that ends while another one waits: nobody hangs.
+#[test]
+fn vanished_clients_and_an_initiation_cut_short_by_sigterm() -> Result<()> {
+    let lab = Lab::direct("cut")?;
+    let (files, _) = pair(&lab, &Connection::new(Auth::Psk))?;
+    let mut daemon = Daemon::start(&lab, &lab.left, Ours, &files)?;
+    daemon.swanctl(&["--load-all"])?;
+    let initiate = vici::Message::new().with("child", "net").with("loglevel", 4_u32);
+    for _ in 0..20 {
+        // Nobody answers at the other end, so this only times out; then the connection is closed with the answer due.
+        let mut client = daemon.vici()?;
+        client.set_timeout(Some(std::time::Duration::from_millis(50)));
+        assert!(client.request("initiate", &initiate).is_err());
+    }
+    assert!(daemon.swanctl(&["--list-sas"])?.contains("gw: #1, CONNECTING"), "the daemon goes on without them");
+    let mut waiting = daemon.vici()?;
+    let waiter = std::thread::spawn(move || waiting.command("initiate", &initiate).map_err(|error| error.to_string()));
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    let started = std::time::Instant::now();
+    daemon.stop()?;
+    assert!(started.elapsed() < std::time::Duration::from_secs(5), "{:?}", started.elapsed());
+    let answer = waiter.join().map_err(|_| "the client panicked")?;
+    assert_eq!(answer, Err("establishing CHILD_SA 'net' failed".to_owned()));
+    Ok(())
+}
+
 #[test]
 fn start_and_stop_scripts_run_in_order() -> Result<()> {
     let lab = Lab::direct("scripts")?;
@@ -263,5 +289,19 @@ fn a_second_daemon_refuses_to_start_and_a_broken_configuration_ends_with_64() ->
     let said = String::from_utf8_lossy(&out.stderr);
     assert_eq!(out.status.code(), Some(64), "{said}");
     assert!(said.contains("strongswan.conf:"), "{said}");
+
+    let (pidfile, trace) = (lab.dir().join("other.pid"), lab.dir().join("trace"));
+    std::fs::write(&pidfile, "1\n")?;
+    let text = format!(
+        "charon {{\n pidfile = {}\n filelog {{ stderr {{ }} }}\n stop-scripts {{ bye = touch {} }}\n}}",
+        pidfile.display(),
+        trace.display()
+    );
+    std::fs::write(&conf, text)?;
+    let out = lab.left.command(&Ours.charon()?).env("STRONGSWAN_CONF", &conf).output()?;
+    let said = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(66), "{said}");
+    assert!(said.contains("charon already running"), "{said}");
+    assert!(!trace.exists(), "what was never started has nothing to stop");
     Ok(())
 }

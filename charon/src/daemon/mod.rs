@@ -288,16 +288,20 @@ impl Daemon {
         Ok(())
     }
 
-    /// Says goodbye to peers and ends all threads.
+    /// Runs the stop scripts, says goodbye to peers and ends all threads.
     pub fn shut_down(&self) {
+        scripts::run("stop", &self.base.scripts("stop-scripts"));
         self.bus.alert(&DaemonAlert::ShutdownSignal);
+        // Nobody's answer is waited for, and what peers send must not keep the workers from the goodbyes.
+        self.receiver.stop();
         let stuck = self.manager.flush(PATIENCE);
-        if stuck > 0 {
+        self.traps.flush();
+        if stuck == 0 {
+            self.processor.shutdown();
+        } else {
+            // A worker that has not come back by now may never do so: it is not waited for.
             log!(DMN, 0, "{stuck} IKE_SAs are still in use, giving them up");
         }
-        self.traps.flush();
-        self.receiver.stop();
-        self.processor.shutdown();
         // Nobody is left to do it as a job.
         self.resolve.apply();
         self.data_plane.shut_down();
@@ -318,11 +322,6 @@ fn install_traps_for(manager: &Arc<Manager>, traps: &Arc<Traps>) {
             log!(CFG, 1, "installing '{}' failed: {error}", child.name);
         }
     }));
-}
-
-/// Runs the stop scripts: on every way out, also of a daemon that did not start.
-pub fn run_stop_scripts(base: &Base) {
-    scripts::run("stop", &base.scripts("stop-scripts"));
 }
 
 #[cfg(test)]

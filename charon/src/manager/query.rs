@@ -14,6 +14,9 @@ use super::Manager;
 use super::resident::Work;
 use super::table::Look;
 
+/// How often it is looked whether all IKE_SAs have ended.
+const FLUSH_INTERVAL: Duration = Duration::from_millis(2);
+
 /// What a look at an IKE_SA found.
 #[derive(Debug, Clone)]
 pub enum Snapshot {
@@ -94,20 +97,25 @@ impl Manager {
     pub fn flush(self: &Arc<Self>, patience: Duration) -> usize {
         self.closing.store(true, Ordering::Release);
         let deadline = monotonic() + patience;
+        // Each job that is not done holds a share of it.
+        let told = Arc::new(());
         loop {
-            for id in self.ike_sas() {
-                let manager = Arc::clone(self);
-                // On the workers, so that one IKE_SA that hangs does not keep the others.
-                self.around.processor.queue(job(Priority::High, move || {
-                    manager.input(id, Input::Shutdown);
-                }));
+            // Again if there are new ones: an IKE_SA that was being rekeyed may have left a successor.
+            if Arc::strong_count(&told) == 1 {
+                for id in self.ike_sas() {
+                    let (manager, told) = (Arc::clone(self), Arc::clone(&told));
+                    // On the workers, so that one IKE_SA that hangs does not keep the others.
+                    self.around.processor.queue(job(Priority::High, move || {
+                        manager.input(id, Input::Shutdown);
+                        drop(told);
+                    }));
+                }
             }
             let now = monotonic();
             if self.is_empty() || now >= deadline {
                 return self.len();
             }
-            self.around.processor.drain();
-            std::thread::sleep(Duration::from_millis(5).min(deadline.saturating_since(now)));
+            std::thread::sleep(FLUSH_INTERVAL.min(deadline.saturating_since(now)));
         }
     }
 }

@@ -4,22 +4,23 @@
 //! they are needed and end when they are not.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use ike::Input;
 use ike::config::IkeConfig;
 use ike::ids::UniqueId;
 use parking_lot::Mutex;
-use strongswan::processing::spawn;
+use strongswan::processing::{Priority, job, spawn};
 
 use super::Manager;
+use crate::net::source_address;
 
 /// Looks something up; runs on a resolver thread.
 type Lookup = Box<dyn FnOnce() + Send>;
 
 /// Our address on the way to another.
-type Source<'a> = &'a dyn Fn(SocketAddr) -> Option<IpAddr>;
+type Source<'a> = &'a dyn Fn(IpAddr) -> Option<IpAddr>;
 
 #[derive(Default)]
 struct State {
@@ -80,18 +81,22 @@ impl Manager {
         };
         let (manager, config) = (Arc::clone(self), Arc::clone(config));
         let needs_lookup = config.remote_addrs.iter().chain(&config.local_addrs).any(|host| host.name().is_some());
-        let answer = move || {
-            let kernel = manager.kernel();
-            let source = |remote: SocketAddr| kernel.source_address(remote.ip()).or_else(|| source_towards(remote));
-            let addresses = addresses(&config, port, &source);
-            manager.input(id, Input::Resolved(addresses));
-        };
         if needs_lookup {
-            self.around.resolver.run(answer);
+            self.around.resolver.run(move || {
+                let addresses = manager.addresses(&config, port);
+                let processor = Arc::clone(&manager.around.processor);
+                processor.queue(job(Priority::Medium, move || {
+                    manager.input(id, Input::Resolved(addresses));
+                }));
+            });
         } else {
             // The IKE_SA is checked out by this very worker, who finds the answer in the mailbox.
-            answer();
+            manager.input(id, Input::Resolved(manager.addresses(&config, port)));
         }
+    }
+
+    fn addresses(&self, config: &IkeConfig, local_port: u16) -> Option<(SocketAddr, SocketAddr)> {
+        addresses(config, local_port, &|remote| source_address(&*self.around.kernel, remote))
     }
 }
 
@@ -128,15 +133,7 @@ fn local_address(config: &IkeConfig, remote: SocketAddr, source: Source<'_>) -> 
         }
     }
     let flexible = config.local_addrs.is_empty() || config.local_addrs.iter().any(|host| host.address().is_none());
-    if flexible { source(remote) } else { None }
-}
-
-/// The address the system would send from.
-fn source_towards(remote: SocketAddr) -> Option<IpAddr> {
-    let any: SocketAddr = if remote.is_ipv6() { ([0u16; 8], 0).into() } else { ([0u8; 4], 0).into() };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(remote).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    if flexible { source(remote.ip()) } else { None }
 }
 
 fn lookup(name: &str) -> Vec<IpAddr> {
@@ -154,6 +151,7 @@ mod tests {
     use strongswan::host::HostSpec;
 
     use super::*;
+    use crate::kernel::fake::FakeKernel;
 
     fn config(local: &[&str], remote: &[&str]) -> IkeConfig {
         let hosts = |hosts: &[&str]| hosts.iter().map(|host| HostSpec::parse(host)).collect();
@@ -161,7 +159,8 @@ mod tests {
     }
 
     fn found(local: &[&str], remote: &[&str]) -> Option<String> {
-        addresses(&config(local, remote), 500, &source_towards).map(|(local, remote)| format!("{local} {remote}"))
+        addresses(&config(local, remote), 500, &|remote| source_address(&FakeKernel::announced(), remote))
+            .map(|(local, remote)| format!("{local} {remote}"))
     }
 
     #[test]

@@ -287,6 +287,35 @@ fn a_panic_loses_one_ike_sa_with_all_that_belongs_to_it() {
 }
 
 #[test]
+fn flush_does_not_wait_for_ever() {
+    let (left, right, config) = pair();
+    let twin = left.load("twin", &right);
+    assert_eq!(left.initiate(&config, None), Completion::Success);
+    let hanging = left.only();
+    assert_eq!(left.initiate(&twin, Some("one")), Completion::Success);
+    let (hold, held) = mpsc::channel::<()>();
+    let (started, running) = mpsc::channel();
+    let manager = Arc::clone(left.manager());
+    let key = manager.indexes.key(hanging).unwrap();
+    left.manager().processor().queue(strongswan::processing::job(
+        strongswan::processing::Priority::Medium,
+        move || {
+            let look = Work::Look(Box::new(move |_| {
+                started.send(()).unwrap();
+                let _released = held.recv();
+            }));
+            manager.post(key, look);
+        },
+    ));
+    running.recv_timeout(SOON).unwrap();
+    let before = Instant::now();
+    assert_eq!(left.manager().flush(Duration::from_millis(100)), 1);
+    assert!(before.elapsed() < SOON);
+    drop(hold);
+    eventually("it ends when it can", || left.manager().is_empty());
+}
+
+#[test]
 fn flush_ends_everything_and_refuses_more() {
     let (left, right, config) = pair();
     assert_eq!(left.initiate(&config, Some("one")), Completion::Success);

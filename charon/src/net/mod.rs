@@ -7,6 +7,7 @@ mod flood;
 mod receiver;
 mod sender;
 mod sockets;
+mod source;
 
 use ike::Transmit;
 use std::fmt;
@@ -17,6 +18,7 @@ pub use flood::FloodSettings;
 pub use receiver::{Delivery, EspSink, Inbound, Receiver, ReceiverSettings};
 pub use sender::Sender;
 pub use sockets::{IkeSockets, NoSockets, SocketSettings, Sockets};
+pub(crate) use source::source_address;
 
 /// An address with its port in brackets, as in log lines: `192.0.2.1[500]`.
 pub(crate) struct Bracketed(pub(crate) SocketAddr);

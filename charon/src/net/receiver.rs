@@ -25,6 +25,10 @@ use super::flood::{FloodGuard, FloodSettings, Verdict};
 use super::sockets::{NON_ESP_MARKER, Sockets, needs_marker};
 use crate::manager::{HalfOpen, HalfOpenEntry};
 
+/// Jobs that may wait for a worker before messages are dropped. Workers serve as many in a second or two, when a peer sends
+/// again in any case; and whoever can fill the queue cannot fill the memory: this many of the largest messages are 80 MB.
+const MAX_QUEUED: usize = 8192;
+
 /// A NAT keepalive (RFC 3948 §2.3).
 const KEEPALIVE: [u8; 1] = [0xff];
 
@@ -154,6 +158,10 @@ fn receive(sockets: &Sockets, stopped: &UnixStream, mut screen: Screen, delivery
                     }
                 }
             });
+            if delivery.processor.load() > MAX_QUEUED {
+                log!(NET, 1, "ignoring {} messages, {MAX_QUEUED} jobs are waiting", jobs.len());
+                jobs.clear();
+            }
             delivery.processor.queue_all(&mut jobs);
         }
     }

@@ -21,6 +21,7 @@ impl EspSink for Esp {
 
 struct Setup {
     _receiver: Receiver,
+    processor: Arc<Processor>,
     peer: UdpSocket,
     messages: mpsc::Receiver<Inbound>,
     esp: mpsc::Receiver<Vec<u8>>,
@@ -38,7 +39,7 @@ impl Setup {
         let (into, messages) = mpsc::channel();
         let (esp_into, esp) = mpsc::channel();
         let delivery = Delivery {
-            processor,
+            processor: Arc::clone(&processor),
             job: Box::new(move |inbound| {
                 let into = into.clone();
                 job(Priority::Medium, move || into.send(inbound).unwrap())
@@ -51,7 +52,7 @@ impl Setup {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         peer.connect(("127.0.0.1", port)).unwrap();
         peer.set_read_timeout(Some(SOON)).unwrap();
-        Self { _receiver: receiver, peer, messages, esp, half_open }
+        Self { _receiver: receiver, processor, peer, messages, esp, half_open }
     }
 
     fn send(&self, message: &[u8]) {
@@ -131,4 +132,23 @@ fn a_returned_cookie_lets_a_request_in() {
     request.extend(notify);
     setup.send(&request);
     assert_eq!(setup.messages.recv_timeout(SOON).unwrap().data, request);
+}
+
+#[test]
+fn messages_are_dropped_while_too_many_wait_for_workers() {
+    let setup = Setup::new(FloodSettings::default());
+    let (hold, held) = mpsc::channel::<()>();
+    setup.processor.queue(job(Priority::Medium, move || {
+        let _released = held.recv();
+    }));
+    let mut waiting: Vec<_> = (0..MAX_QUEUED + 1).map(|_| job(Priority::Medium, || ())).collect();
+    setup.processor.queue_all(&mut waiting);
+    setup.send(&message(0x20, 34, 0x08));
+    assert!(setup.messages.recv_timeout(Duration::from_millis(200)).is_err());
+    drop(hold);
+    setup.processor.drain();
+    assert!(setup.messages.try_recv().is_err(), "it was dropped");
+    assert_eq!(setup.half_open.total(), 0, "and is not counted any more");
+    setup.send(&message(0x20, 34, 0x08));
+    setup.messages.recv_timeout(SOON).unwrap();
 }
