@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Fragmentation, IkeConfig};
+use ike::config::{Fragmentation, IkeConfig, PeerConfig};
 use ike::wire::{ExchangeType, NotifyType};
 use ike::{Event, IkeSaState};
 use strongswan::credentials::Store;
+use strongswan::identity::Identity;
 
 use crate::sim::config::{esp_proposals, ike_proposals};
 use crate::sim::net::{Fate, Nat};
@@ -81,6 +82,21 @@ fn additional_key_exchanges_are_not_left_out() {
     sim.settle();
     sim.assert_established(1, 1);
     sim.assert(sim.trace.contains("CHILD_SA rekeying failed, trying again"), "no rekeying");
+}
+
+#[test]
+fn a_connection_with_additional_key_exchanges_is_not_reached_without() {
+    // IKE_SA_INIT goes by another connection's proposals, before anybody knows which one it will be.
+    let mut sim = Sim::pair();
+    let mut other = PeerConfig::clone(&sim.hosts[B].connections.0[0]);
+    other.name = "other".into();
+    other.remote[0].id = Some(Identity::parse("mars.strongswan.org"));
+    propose(&mut sim, B, "aes128gcm16-prfsha256-x25519-ke1_mlkem768");
+    sim.hosts[B].connections.0.push(Arc::new(other));
+    sim.initiate(A);
+    sim.settle();
+    sim.assert_nothing_left();
+    sim.assert(sim.trace.contains("ignore candidate 'gw' without matching IKE proposal"), "log");
 }
 
 #[test]
@@ -231,7 +247,7 @@ fn a_wrong_secret_is_refused() {
 #[test]
 fn an_unknown_identity_is_refused() {
     let mut sim = Sim::pair();
-    sim.configure_host(A, |peer| peer.local[0].id = Some(strongswan::identity::Identity::parse("mars")));
+    sim.configure_host(A, |peer| peer.local[0].id = Some(Identity::parse("mars")));
     sim.initiate(A);
     sim.settle();
     sim.assert_nothing_left();

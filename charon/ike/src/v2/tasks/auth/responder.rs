@@ -5,6 +5,7 @@ use std::sync::Arc;
 use strongswan::identity::Identity;
 use strongswan::log;
 
+use super::super::proposals::without_additional_key_exchanges;
 use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{PeerConfig, UniquePolicy};
 use crate::env::Env;
@@ -143,7 +144,9 @@ impl AuthResponder {
         let algorithms = sa.algorithms.clone();
         let candidates = env.config.peer_configs(sa.local, sa.remote, me, Some(other), 2);
         let fits = |config: &Arc<PeerConfig>| {
-            let fits = algorithms.as_ref().is_some_and(|algorithms| algorithms.are_in(&config.ike.proposals));
+            // what IKE_SA_INIT agreed on by another connection's proposals must do for this one
+            let proposals = without_additional_key_exchanges(&config.ike.proposals);
+            let fits = algorithms.as_ref().is_some_and(|algorithms| algorithms.are_in(&proposals));
             if !fits {
                 log!(CFG, 2, "ignore candidate '{}' without matching IKE proposal", config.name);
             }
