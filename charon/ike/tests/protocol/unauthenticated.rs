@@ -130,3 +130,21 @@ fn a_responder_does_not_reinitiate_what_it_answers() {
     assert_eq!(sim.hosts[B].sas[0].id(), before);
     assert_eq!(sim.hosts[B].sas[0].state(), IkeSaState::Connecting);
 }
+
+#[test]
+fn a_secret_shared_with_one_of_us_does_not_lead_to_another() {
+    // Moon shares its secret with sun. As the connection for sun wants a certificate, the one for mars is tried, whose
+    // secret moon has not shown.
+    let mut sim = Sim::pair();
+    sim.configure_host(A, |peer| peer.remote[0].id = None);
+    sim.configure_host(B, |peer| peer.local[0].id = Some(Identity::parse("mars.strongswan.org")));
+    let mut sun = PeerConfig::clone(&sim.hosts[B].connections.0[0]);
+    sun.name = "sun".into();
+    sun.local[0].id = Some(Identity::parse("sun.strongswan.org"));
+    sun.remote[0].class = AuthClass::Pubkey;
+    sim.hosts[B].connections.0.insert(0, Arc::new(sun));
+    sim.initiate(A);
+    sim.settle();
+    sim.assert_nothing_left();
+    sim.assert(sim.trace.contains("no alternative config found"), "log");
+}

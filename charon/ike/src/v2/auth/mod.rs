@@ -51,6 +51,11 @@ impl VerifiedRound {
         &self.identity
     }
 
+    /// Whether it was done with a pre-shared key.
+    pub(super) fn is_by_secret(&self) -> bool {
+        self.class == AuthClass::Psk
+    }
+
     /// What there is to compare with a configuration.
     pub(super) fn proven(&self) -> Proven<'_> {
         Proven {

@@ -108,7 +108,7 @@ impl AuthResponder {
         let round = verify(sa, env, &me, &id, auth)?;
         self.verified.push(round);
         self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
-        while !self.last_round_complies(sa) {
+        while !self.last_round_complies(sa) || !self.keeps_secret(sa, &me) {
             self.switch_config(sa, "non-matching authentication done")?;
         }
         Some(())
@@ -128,6 +128,12 @@ impl AuthResponder {
             }
         }
         Some(own_identity(sa, round, "IDr"))
+    }
+
+    /// A secret is shared by two identities, so it proves nothing to a connection on which we have another one.
+    fn keeps_secret(&self, sa: &IkeSa, me: &Identity) -> bool {
+        let shared = self.verified.last().is_some_and(VerifiedRound::is_by_secret);
+        !shared || self.own_id(sa).as_ref() == Some(me)
     }
 
     fn select_config(&self, sa: &mut IkeSa, env: &Env<'_>, other: &Identity) -> Option<()> {
