@@ -210,6 +210,12 @@ impl Certificate {
         self.extensions.unsupported_critical
     }
 
+    /// An extension that restricts the certificates below, which nothing here enforces. Whoever set it relies on it,
+    /// even if it is not marked critical.
+    pub fn unsupported_constraint(&self) -> Option<ObjectIdentifier> {
+        self.extensions.unsupported_constraint
+    }
+
     /// How it is signed, if that is known here.
     pub fn signature_scheme(&self) -> Option<SignatureScheme> {
         self.scheme

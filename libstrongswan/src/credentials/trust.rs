@@ -1,6 +1,7 @@
 //! Whom to believe: public keys that are trusted to belong to an identity, through being configured or through a
 //! chain of certificates to a loaded CA (RFC 5280 §6.1 as far as it applies without revocation, name constraints and
-//! policies; certificates with critical extensions of these kinds are refused).
+//! policies). Certificates with constraints on names and policies are refused, critical or not: to overlook them would
+//! trust what their issuer does not.
 //!
 //! What a peer may present is bounded by the size of its messages, what it costs by a budget of signature checks.
 
@@ -64,6 +65,9 @@ pub enum TrustError {
     /// A critical extension that is not supported.
     #[error("critical '{0}' extension not supported")]
     CriticalExtension(String),
+    /// It restricts what may be below it in a way that is not enforced here.
+    #[error("constraints of extension '{0}' not supported")]
+    UnsupportedConstraint(String),
     /// Checking costs too much.
     #[error("too many signatures to check")]
     TooManySignatures,
@@ -287,6 +291,9 @@ impl<'a> Search<'a> {
     fn check(&self, certificate: &Certificate, role: &'static str) -> Result<(), TrustError> {
         if let Some(oid) = certificate.unsupported_critical_extension().filter(|_| self.options.enforce_critical) {
             return Err(TrustError::CriticalExtension(oid.to_string()));
+        }
+        if let Some(oid) = certificate.unsupported_constraint() {
+            return Err(TrustError::UnsupportedConstraint(oid.to_string()));
         }
         if !certificate.is_valid_at(self.now) {
             let (not_before, not_after) = (certificate.not_before(), certificate.not_after());

@@ -94,4 +94,15 @@ by_hand constrained-ca \
 by_hand all-names \
     'subjectAltName = URI:http://x/, dirName:dn, otherName:1.3.6.1.5.5.7.8.5;UTF8:a@b, RID:1.2.3\n[dn]\nCN = alt\n'
 by_hand v1 ''
+# Roots that restrict what may be below them without saying that it is critical, and an end entity of each.
+restricted() { # name extension
+    printf '[req]\ndistinguished_name=dn\n[dn]\n[ca]\nbasicConstraints=critical,CA:TRUE\n%s\n[ee]\nsubjectAltName=DNS:sun.example.net\n' "$2" > $k-r.cnf
+    openssl req -new -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $k-r.key -config $k-r.cnf -extensions ca \
+        -subj "/CN=$1" -days 36500 -outform der -out certs/$1-ca.der 2>/dev/null
+    openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout $k-ree.key -config $k-r.cnf -subj "/CN=below $1" 2>/dev/null |
+        openssl x509 -req -CA certs/$1-ca.der -CAkey $k-r.key -extfile $k-r.cnf -extensions ee -days 36500 \
+            -outform der -out certs/below-$1.der 2>/dev/null
+}
+restricted names 'nameConstraints = permitted;DNS:example.org'
+restricted policies 'policyConstraints = requireExplicitPolicy:0'
 rm -f /tmp/charon-test-*

@@ -15,10 +15,12 @@ const KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.15");
 const SUBJECT_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.17");
 const ISSUER_ALT_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.18");
 const BASIC_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.19");
+const NAME_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.30");
 const CRL_DISTRIBUTION_POINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.31");
 const CERTIFICATE_POLICIES: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.32");
 const POLICY_MAPPINGS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.33");
 const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
+const POLICY_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.36");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
 const AUTHORITY_INFO_ACCESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
 const OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
@@ -55,6 +57,7 @@ pub(super) struct Extensions {
     pub(super) ocsp_signer: bool,
     pub(super) revocation_source: bool,
     pub(super) unsupported_critical: Option<ObjectIdentifier>,
+    pub(super) unsupported_constraint: Option<ObjectIdentifier>,
 }
 
 /// Basic constraints.
@@ -112,7 +115,11 @@ impl Extensions {
             AUTHORITY_INFO_ACCESS => self.revocation_source |= first_oids(value)?.contains(&OCSP),
             // Of no consequence: no explicit policy is ever required, and alternative names of issuers are not used.
             POLICY_MAPPINGS | ISSUER_ALT_NAME => {}
-            // Name and policy constraints among them: what restricts must not be overlooked.
+            NAME_CONSTRAINTS | POLICY_CONSTRAINTS => {
+                self.unsupported_constraint.get_or_insert(oid);
+                return Ok(false);
+            }
+            // inhibitAnyPolicy among them: anyPolicy never counts here.
             _ => return Ok(false),
         }
         Ok(true)

@@ -83,6 +83,21 @@ fn what_is_not_trusted() {
 }
 
 #[test]
+fn constraints_that_are_not_enforced_are_not_overlooked() {
+    // Nobody calls them critical, and nobody asked to heed what is: they restrict all the same.
+    for (name, oid) in [("names", "2.5.29.30"), ("policies", "2.5.29.36")] {
+        let root = store(&[&format!("{name}-ca.der")]);
+        root.set_options(TrustOptions { enforce_critical: false, ..TrustOptions::default() });
+        let refused = verify(&root, &format!("below-{name}.der"), &[], LATER);
+        assert_eq!(refused, Err(TrustError::UnsupportedConstraint(oid.into())), "{name}");
+    }
+    assert_eq!(
+        TrustError::UnsupportedConstraint("2.5.29.30".into()).to_string(),
+        "constraints of extension '2.5.29.30' not supported"
+    );
+}
+
+#[test]
 fn dates_are_readable() {
     let (not_before, not_after) = (UnixTime(1_577_836_800), UnixTime(1_609_459_199));
     assert_eq!(
