@@ -197,10 +197,12 @@ impl Inbound {
         let sequence = self.look_up(low)?;
         let (aad, mac_tail) = associated_data(head, sequence, self.esn, self.cipher.is_aead());
         self.cipher.open(aad.as_ref(), iv, text, mac_tail.as_ref(), icv)?;
-        let moved = self.mark(sequence, arrival.remote)?;
+        let may_have_moved = self.mark(sequence, arrival.remote)?;
 
         let offset = ESP_HEADER_LEN.saturating_add(iv.len());
-        let Some((len, expiry)) = self.unwrap_text(text, arrival, now)? else {
+        let unwrapped = self.unwrap_text(text, arrival, now)?;
+        let moved = if may_have_moved { self.learn(arrival.remote) } else { None };
+        let Some((len, expiry)) = unwrapped else {
             return Ok(Decapsulated { packet: None, expiry: self.meter.count(0, now), moved });
         };
         Ok(Decapsulated { packet: Some(offset..offset.saturating_add(len)), expiry, moved })
@@ -214,17 +216,22 @@ impl Inbound {
         Ok(sequence)
     }
 
-    /// Records an authentic packet; the sender's address if that is news.
-    fn mark(&self, sequence: u64, remote: SocketAddr) -> Result<Option<SocketAddr>, ReplayError> {
+    /// Records an authentic packet. Returns whether it came from elsewhere than the packets before it.
+    fn mark(&self, sequence: u64, remote: SocketAddr) -> Result<bool, ReplayError> {
         let mut state = self.state.lock();
         let newest = sequence > state.window.top();
         state.window.mark(sequence)?;
         // Late packets may still come from the old mapping.
-        if state.path.udp && newest && state.sender != remote {
-            state.sender = remote;
-            return Ok(Some(remote));
-        }
-        Ok(None)
+        Ok(state.path.udp && newest && state.sender != remote)
+    }
+
+    /// Records the sender of an acceptable packet; returns it if that is news. Not done for packets that get dropped,
+    /// which tell nobody.
+    fn learn(&self, remote: SocketAddr) -> Option<SocketAddr> {
+        let mut state = self.state.lock();
+        let news = state.sender != remote;
+        state.sender = remote;
+        news.then_some(remote)
     }
 
     /// Checks and counts the IP packet at the start of the decrypted `text`: its length, or `None` for a dummy.

@@ -277,6 +277,18 @@ fn a_new_nat_mapping_is_told_once() {
 }
 
 #[test]
+fn a_new_nat_mapping_is_told_although_the_packet_that_showed_it_was_dropped() {
+    let (out, into) = pair(false, 0);
+    let moved = "192.0.2.2:1025".parse().unwrap();
+    let from = |mut esp: Vec<u8>| into.decap(&mut esp, &Arrival { remote: moved, traffic_class: None }, NOW);
+    // Authentic, and no IP packet.
+    assert_eq!(from(craft(0, 1, &[0x15, 1, 1, 4])), Err(DecapError::Ip(IpError::Version)));
+    let later = encap(&out, &udp4([1; 4], [2; 4], (1, 2), 4));
+    assert!(matches!(from(later), Err(DecapError::Replay(_))), "number 1 is taken");
+    assert_eq!(from(encap(&out, &udp4([1; 4], [2; 4], (1, 2), 4))).unwrap().moved, Some(moved));
+}
+
+#[test]
 fn volume_limits_end_the_sa() {
     let mut params = inbound(1, 0x1234);
     params.lifetime.packets = Limit { soft: Some(2), hard: Some(3) };
