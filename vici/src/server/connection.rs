@@ -26,6 +26,9 @@ const MAX_INBOX: usize = 64;
 /// Bytes of received packets that may wait; beyond it the socket is not read.
 const MAX_INBOX_BYTES: usize = 1024 * 1024;
 
+/// Subscriptions of one client to one event. Every event costs that many copies, and nobody has a use for a second one.
+const MAX_SUBSCRIPTIONS: u32 = 64;
+
 /// Frames handed to one write.
 const WRITE_BATCH: usize = 32;
 
@@ -161,9 +164,14 @@ impl Connection {
 
     // Subscriptions.
 
-    pub(super) fn subscribe(&self, event: usize) {
-        if let Some(count) = self.state.lock().subscriptions.get_mut(event) {
-            *count = count.saturating_add(1);
+    /// Adds a subscription; whether there may be one more.
+    pub(super) fn subscribe(&self, event: usize) -> bool {
+        match self.state.lock().subscriptions.get_mut(event) {
+            Some(count) if *count < MAX_SUBSCRIPTIONS => {
+                *count += 1;
+                true
+            }
+            Some(_) | None => false,
         }
     }
 

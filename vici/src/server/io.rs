@@ -310,10 +310,7 @@ impl Client {
                 }
                 Ok(Packet::EventRegister { name }) => {
                     let event = shared.event_index(name);
-                    if let Some(event) = event {
-                        shared.subscribe(&self.connection, event);
-                    }
-                    self.confirm(event.is_some());
+                    self.confirm(event.is_some_and(|event| shared.subscribe(&self.connection, event)));
                 }
                 Ok(Packet::EventUnregister { name }) => {
                     let event = shared.event_index(name);

@@ -111,12 +111,15 @@ impl Shared {
         self.handler.notice(Notice::Disconnected(connection.id));
     }
 
-    pub(super) fn subscribe(&self, connection: &Connection, event: usize) {
-        connection.subscribe(event);
+    pub(super) fn subscribe(&self, connection: &Connection, event: usize) -> bool {
+        if !connection.subscribe(event) {
+            return false;
+        }
         let before = self.subscribers.get(event).map(|total| total.fetch_add(1, Ordering::Relaxed));
         if let (Some(0), Some(name)) = (before, self.events.get(event)) {
             self.handler.interest(name, true);
         }
+        true
     }
 
     pub(super) fn unsubscribe(&self, connection: &Connection, event: usize) -> bool {

@@ -232,6 +232,17 @@ fn subscriptions_are_counted() {
 }
 
 #[test]
+fn subscriptions_are_bounded() {
+    let fixture = Fixture::new();
+    let mut client = fixture.client();
+    let accepted = (0..1000).take_while(|_| client.subscribe("log").is_ok()).count();
+    assert_eq!(accepted, 64);
+    client.subscribe("item").unwrap();
+    (0..accepted).for_each(|_| client.unsubscribe("log").unwrap());
+    client.subscribe("log").unwrap();
+}
+
+#[test]
 fn malformed_packets_get_the_documented_reaction() {
     let fixture = Fixture::new();
     let mut stream = fixture.raw();
