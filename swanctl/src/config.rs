@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use strongswan::settings::options::{self, Finding, check};
-use strongswan::settings::{Notice, Settings, SettingsError, swanctl_dir};
+use strongswan::settings::{Notice, NoticeKind, Settings, SettingsError, swanctl_dir};
 
 use crate::command::{Failure, Given, INVALID};
 use crate::load::Mistake;
@@ -44,7 +44,13 @@ pub(crate) fn load(
         Failure::Failed(format!("parsing '{}' failed", path.display()), INVALID)
     })?;
     for notice in settings.notices() {
-        show_notice(session, notice);
+        match notice.kind {
+            // strongSwan passes over it, and then unloads what the daemon has from it.
+            NoticeKind::Unreadable => {
+                mistakes.push(Mistake { origin: notice.origin.clone(), text: notice.message.clone() })
+            }
+            NoticeKind::Pattern | NoticeKind::NotAFile => show_notice(session, notice),
+        }
     }
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) = check(&settings, options::swanctl_conf())
         .into_iter()
@@ -59,7 +65,7 @@ pub(crate) fn load(
 }
 
 fn show_notice(session: &mut Session, notice: &Notice) {
-    if i64::from(notice.level) <= session.debug {
+    if i64::from(notice.level()) <= session.debug {
         session.out.error(notice);
     }
 }
@@ -68,4 +74,32 @@ fn show_notice(session: &mut Session, notice: &Notice) {
 fn concerns(finding: &Finding, sections: &[&str]) -> bool {
     let (top, below) = finding.path.split_once('.').unwrap_or((&finding.path, ""));
     below.is_empty() || sections.contains(&top)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::{Format, capture};
+
+    #[test]
+    fn an_include_that_cannot_be_read_is_a_mistake() {
+        let base = std::env::temp_dir().join(format!("swanctl-config-{}", std::process::id()));
+        std::fs::create_dir_all(base.join("conf.d/directory.conf")).unwrap();
+        // A regular file that nobody can read from its start, not even root.
+        std::os::unix::fs::symlink("/proc/self/mem", base.join("conf.d/x.conf")).unwrap();
+        let file = base.join("swanctl.conf");
+        std::fs::write(&file, "\ninclude conf.d/*.conf\ninclude none/*.conf\n").unwrap();
+        let (out, _) = capture::output(Format::Human);
+        let mut session = Session::new(out, Settings::new(), None, 1);
+        let given = Given(vec![('f', Some(file.display().to_string()))]);
+        let mut mistakes = Vec::new();
+        load(&mut session, &given, &["connections"], &mut mistakes).ok().unwrap();
+        let mistakes: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+        let base_shown = base.display();
+        assert_eq!(mistakes.len(), 1);
+        assert!(mistakes[0].starts_with(&format!(
+            "{base_shown}/swanctl.conf:2:1: failed to open config file '{base_shown}/conf.d/x.conf': "
+        )));
+        std::fs::remove_dir_all(&base).unwrap();
+    }
 }

@@ -20,7 +20,7 @@ use strongswan::credentials::{AuthOptions, Store};
 use strongswan::identity::set_rdn_matching;
 use strongswan::log;
 use strongswan::processing::{Processor, monotonic};
-use strongswan::settings::{Settings, options};
+use strongswan::settings::{NoticeKind, Settings, options};
 use vici::{Endpoint, EndpointError, Server, ServerError, ServerOptions};
 
 use crate::bus::log::{ControlLog, Levels, Loggers, local_time};
@@ -155,7 +155,10 @@ impl Base {
 /// Tells about options that nobody knows and values that nobody can use.
 fn report(settings: &Settings) {
     for notice in settings.notices() {
-        log!(LIB, 2, "{notice}");
+        match notice.kind {
+            NoticeKind::NotAFile => log!(LIB, 2, "{notice}"),
+            NoticeKind::Pattern | NoticeKind::Unreadable => log!(LIB, 1, "{notice}"),
+        }
     }
     for finding in options::check(settings, options::strongswan_conf()) {
         log!(CFG, 1, "{finding}");

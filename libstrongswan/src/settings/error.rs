@@ -66,12 +66,33 @@ impl fmt::Display for SyntaxErrors {
 /// Something about a load that is worth a line in the log but does not fail it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// Log level at which strongSwan reports it.
-    pub level: u8,
+    /// What kind of thing it is.
+    pub kind: NoticeKind,
     /// The statement that caused it; `None` for the file the load began with.
     pub origin: Option<Origin>,
     /// What happened.
     pub message: String,
+}
+
+/// What a [`Notice`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoticeKind {
+    /// An include that leads to no file.
+    Pattern,
+    /// Something matches that is no file.
+    NotAFile,
+    /// A file is there and could not be read: whatever it holds is missing.
+    Unreadable,
+}
+
+impl Notice {
+    /// Log level at which strongSwan reports it.
+    pub fn level(&self) -> u8 {
+        match self.kind {
+            NoticeKind::Pattern => 1,
+            NoticeKind::NotAFile | NoticeKind::Unreadable => 2,
+        }
+    }
 }
 
 impl fmt::Display for Notice {

@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::error::{Notice, SyntaxError};
+use super::error::{Notice, NoticeKind, SyntaxError};
 use super::glob::glob;
 use super::origin::Origin;
 
@@ -193,13 +193,13 @@ impl Lexer {
         for (path, error) in &matches.errors {
             let message =
                 format!("expanding file pattern '{}' failed at '{}': {error}", pattern.display(), path.display());
-            self.notices.push(Notice { level: 1, origin: origin.cloned(), message });
+            self.notices.push(Notice { kind: NoticeKind::Pattern, origin: origin.cloned(), message });
         }
         if matches.paths.is_empty() && origin.is_some() {
             let shown =
                 base.filter(|_| !pattern.is_absolute()).map_or_else(PathBuf::new, Path::to_path_buf).join(pattern);
             let message = format!("no files found matching '{}'", shown.display());
-            self.notices.push(Notice { level: 1, origin: origin.cloned(), message });
+            self.notices.push(Notice { kind: NoticeKind::Pattern, origin: origin.cloned(), message });
         }
         matches.paths
     }
@@ -210,7 +210,7 @@ impl Lexer {
         if pattern.is_empty() || pattern.len() > MAX_PATTERN {
             let message =
                 if pattern.is_empty() { "empty include pattern, ignored" } else { "include pattern too long, ignored" };
-            self.notices.push(Notice { level: 1, origin: Some(origin), message: message.to_owned() });
+            self.notices.push(Notice { kind: NoticeKind::Pattern, origin: Some(origin), message: message.to_owned() });
             return Ok(());
         }
         let (base, parent) =
@@ -255,7 +255,9 @@ impl Lexer {
             Ok(bytes) => bytes,
             Err(error) => {
                 let message = format!("failed to open config file '{}': {error}", path.display());
-                self.notices.push(Notice { level: 2, origin: origin.clone(), message });
+                let other = path.metadata().is_ok_and(|found| !found.is_file());
+                let kind = if other { NoticeKind::NotAFile } else { NoticeKind::Unreadable };
+                self.notices.push(Notice { kind, origin: origin.clone(), message });
                 if origin.is_none() && self.open_error.is_none() {
                     self.open_error = Some((path.clone(), error));
                 }

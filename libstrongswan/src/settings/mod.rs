@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use convert::{parse_bool, parse_f64, parse_int, parse_time};
-pub use error::{Notice, SettingsError, SyntaxError, SyntaxErrors};
+pub use error::{Notice, NoticeKind, SettingsError, SyntaxError, SyntaxErrors};
 pub use origin::Origin;
 pub use paths::{PIDDIR, SYSCONFDIR, default_vici_uri, strongswan_conf, swanctl_dir};
 pub use view::{Entry, View};

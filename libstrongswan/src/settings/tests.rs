@@ -341,7 +341,7 @@ fn includes() {
     assert_eq!(top, [("a", "3"), ("one", "1"), ("two", "2"), ("include", "key2"), ("included", "1"), ("b", "2")]);
     assert_eq!(keys(&settings, "sec"), [("x", "1"), ("y", "1"), ("z", "1")]);
     assert!(settings.entry("two").unwrap().origin.to_string().ends_with("d/2.conf:1:1"));
-    let notices: Vec<_> = settings.notices().iter().map(|notice| (notice.level, notice.to_string())).collect();
+    let notices: Vec<_> = settings.notices().iter().map(|notice| (notice.level(), notice.to_string())).collect();
     assert_eq!(notices.len(), 2, "{notices:?}");
     assert!(notices.iter().any(|(level, text)| *level == 2 && text.contains("dir.conf")));
     assert!(notices.iter().any(|(level, text)| *level == 1
