@@ -37,14 +37,17 @@ pub(super) struct Credentials {
     keys: Vec<Key>,
     tokens: Vec<Token>,
     shared: Vec<Shared>,
+    /// Something is there and could not be read: what the daemon has may come from it and stays.
+    incomplete: bool,
 }
 
 /// Reads everything.
 pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, mistakes: &mut Vec<Mistake>) -> Credentials {
     let base = &config.directory;
     let mut certificates = Vec::new();
+    let mut incomplete = false;
     for (directory, kind, flag) in DIRECTORIES {
-        for file in files(session, &base.join(directory)) {
+        for file in files(session, &base.join(directory), &mut incomplete) {
             let mut message = Message::new();
             message.push("type", *kind).push_some("flag", *flag).push("data", file.data);
             certificates.push((file.path, message));
@@ -53,11 +56,11 @@ pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, mistake
     let mut secrets = secrets::prepare(config, mistakes);
     let mut keys = Vec::new();
     for (directory, sent_as) in keys::DIRECTORIES {
-        for file in files(session, &base.join(directory)) {
+        for file in files(session, &base.join(directory), &mut incomplete) {
             keys.push(keys::prepare(directory, sent_as, file, &secrets.passphrases, ask, mistakes));
         }
     }
-    for file in files(session, &base.join("pkcs12")) {
+    for file in files(session, &base.join("pkcs12"), &mut incomplete) {
         let path = file.path.display();
         let remedy = "take key and certificates out of it with 'openssl pkcs12'";
         secrets.warnings.push(format!("'{path}' is not loaded: PKCS#12 is not supported, {remedy}"));
@@ -71,14 +74,15 @@ pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, mistake
     for warning in &secrets.warnings {
         session.out.error(warning);
     }
-    Credentials { certificates, keys, tokens: secrets.tokens, shared: secrets.shared }
+    Credentials { certificates, keys, tokens: secrets.tokens, shared: secrets.shared, incomplete }
 }
 
-/// The regular files of a directory.
-fn files(session: &mut Session, directory: &Path) -> Vec<File> {
+/// The regular files of a directory. `incomplete` is set if it has one that cannot be read.
+fn files(session: &mut Session, directory: &Path, incomplete: &mut bool) -> Vec<File> {
     let mut paths: Vec<PathBuf> = match directory.read_dir() {
         Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).collect(),
         Err(error) => {
+            *incomplete |= error.kind() != std::io::ErrorKind::NotFound;
             if session.debug >= 1 {
                 let reason = io_errno(&error).desc();
                 session.out.error(format_args!("opening directory '{}' failed: {reason}", directory.display()));
@@ -91,7 +95,10 @@ fn files(session: &mut Session, directory: &Path) -> Vec<File> {
     for path in paths.into_iter().filter(|path| path.is_file()) {
         match read(&path) {
             Ok(data) => files.push(File { path, data }),
-            Err(error) => session.out.error(format_args!("mapping '{}' failed: {error}, skipped", path.display())),
+            Err(error) => {
+                *incomplete = true;
+                session.out.error(format_args!("mapping '{}' failed: {error}, skipped", path.display()));
+            }
         }
     }
     files
@@ -104,7 +111,7 @@ pub(super) fn load(
     clear: bool,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let mut loader = Loader { session, report, failed: false };
+    let mut loader = Loader { session, report, failed: credentials.incomplete };
     if clear {
         loader.clear()?;
     }
@@ -216,5 +223,38 @@ impl Loader<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strongswan::settings::Settings;
+
+    use super::*;
+    use crate::output::capture;
+
+    /// Whether all below `base` could be read, and what was said.
+    fn read_all(base: &Path) -> (bool, String) {
+        let (out, buffer) = capture::output(Format::Human);
+        let mut session = Session::new(out, Settings::new(), None, 1);
+        let config = Config { settings: Settings::new(), directory: base.to_path_buf() };
+        let credentials = prepare(&mut session, &config, false, &mut Vec::new());
+        (!credentials.incomplete, buffer.text())
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_taken_for_removed() {
+        let base = std::env::temp_dir().join(format!("swanctl-credentials-{}", std::process::id()));
+        std::fs::create_dir_all(base.join("private")).unwrap();
+        assert!(read_all(&base).0, "directories may be missing");
+        // A regular file that nobody can read from its start, not even root.
+        let key = base.join("private/key.pem");
+        std::os::unix::fs::symlink("/proc/self/mem", &key).unwrap();
+        let (complete, said) = read_all(&base);
+        assert!(!complete && said.contains(&format!("mapping '{}' failed: I/O error, skipped", key.display())));
+        std::fs::remove_dir_all(base.join("private")).unwrap();
+        std::fs::write(base.join("private"), "").unwrap();
+        assert!(!read_all(&base).0);
+        std::fs::remove_dir_all(&base).unwrap();
     }
 }
