@@ -134,19 +134,22 @@ pub struct Auth {
     pub class: AuthClass,
     /// What keys and signatures must fulfil.
     pub constraints: KeyConstraints,
+    /// What of the text means nothing and was ignored. It was meant to demand something, so whoever can still ask
+    /// should refuse it.
+    pub ignored: Vec<String>,
 }
 
 impl Auth {
     /// Parses an `auth` string.
     ///
     /// # Errors
-    /// If it is none of the known forms. Unknown tokens of constraints and unknown EAP types are logged and ignored,
-    /// as strongSwan does.
+    /// If it is none of the known forms. Unknown tokens of constraints and unknown EAP types are logged and
+    /// [ignored](Self::ignored), as strongSwan does.
     pub fn parse(text: &str, options: AuthOptions) -> Result<Self, AuthError> {
         let prefixed = |prefix: &str| text.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix));
         if ["ike:", "pubkey", "rsa", "ecdsa"].iter().any(|prefix| text.starts_with(prefix)) {
-            let constraints = KeyConstraints::parse(text, true, options);
-            Ok(Self { class: AuthClass::Pubkey, constraints })
+            let (constraints, ignored) = KeyConstraints::parse(text, true, options);
+            Ok(Self { class: AuthClass::Pubkey, constraints, ignored })
         } else if text.eq_ignore_ascii_case("psk") {
             Ok(Self { class: AuthClass::Psk, ..Self::default() })
         } else if prefixed("xauth") {
@@ -154,16 +157,18 @@ impl Auth {
             Ok(Self { class: AuthClass::Xauth(backend), ..Self::default() })
         } else if prefixed("eap") {
             let (method, constraints) = text.split_once(':').unwrap_or((text, ""));
+            let (constraints, mut ignored) = KeyConstraints::parse(constraints, false, options);
             // Only lower case is looked at any further.
-            let method = match method.strip_prefix("eap-") {
-                Some(name) => EapMethod::parse(name).unwrap_or_else(|| {
-                    log!(CFG, 1, "unknown EAP method: {name}");
-                    EapMethod::Any
-                }),
-                None => EapMethod::Any,
+            let known = match method.strip_prefix("eap-") {
+                Some(name) => EapMethod::parse(name),
+                None => method.eq_ignore_ascii_case("eap").then_some(EapMethod::Any),
             };
-            let constraints = KeyConstraints::parse(constraints, false, options);
-            Ok(Self { class: AuthClass::Eap(method), constraints })
+            let method = known.unwrap_or_else(|| {
+                log!(CFG, 1, "unknown EAP method: {method}");
+                ignored.push(method.to_owned());
+                EapMethod::Any
+            });
+            Ok(Self { class: AuthClass::Eap(method), constraints, ignored })
         } else {
             Err(AuthError(text.to_owned()))
         }
@@ -233,9 +238,10 @@ impl Scope {
 }
 
 impl KeyConstraints {
-    /// Reads dash-separated tokens; `ike` is whether there is an IKE signature that they may constrain.
-    fn parse(text: &str, ike: bool, options: AuthOptions) -> Self {
-        let mut constraints = Self::default();
+    /// Reads dash-separated tokens; `ike` is whether there is an IKE signature that they may constrain. Returns what it
+    /// ignored, too.
+    fn parse(text: &str, ike: bool, options: AuthOptions) -> (Self, Vec<String>) {
+        let (mut constraints, mut ignored) = (Self::default(), Vec::new());
         let (mut scope, mut for_ike, mut after_key_type) = (None, false, false);
         for token in text.split('-').filter(|token| !token.is_empty()) {
             let (name, prefixed) = token.strip_prefix("ike:").map_or((token, false), |name| (name, true));
@@ -255,6 +261,7 @@ impl KeyConstraints {
                 .unwrap_or_default();
             if schemes.is_empty() {
                 log!(CFG, 1, "ignoring invalid auth token: '{token}'");
+                ignored.push(token.to_owned());
             }
             match for_ike {
                 true if ike => constraints.ike_schemes.extend(schemes),
@@ -265,7 +272,7 @@ impl KeyConstraints {
         if ike && constraints.ike_schemes.is_empty() && options.signature_authentication_constraints {
             constraints.ike_schemes = constraints.chain_schemes.clone();
         }
-        constraints
+        (constraints, ignored)
     }
 
     /// Whether a key of a chain is strong enough; the error is what strongSwan logs.
@@ -421,6 +428,18 @@ mod tests {
         check("rsa/pss-sha3_256", &[], "PSS_SHA3_256_SALT_32", "PSS_SHA3_256_SALT_32");
         // Ignored tokens: a size without a type, hashes that do not go with the key, anything unknown.
         check("pubkey-2048-foo-rsa-sha256-2048-identity-ecdsa-md5", &[], "PKCS1_SHA256", "PKCS1_SHA256");
+    }
+
+    #[test]
+    fn what_is_ignored_is_told() {
+        let ignored = |text| parse(text).ignored.join(" ");
+        for text in ["pubkey", "psk", "xauth-radius", "eap", "EAP", "eap-tls:ecdsa-384-sha384", "rsa-2048-sha256"] {
+            assert_eq!(ignored(text), "", "{text}");
+        }
+        assert_eq!(ignored("pubkey-sha265"), "sha265");
+        assert_eq!(ignored("pubkey-2048-sha256-ed25519-sha256"), "2048 sha256");
+        assert_eq!(ignored("eap-tsl:rsa-x"), "x eap-tsl");
+        assert_eq!(ignored("EAP-TLS"), "EAP-TLS");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The first kinds convert as strongswan.conf does. Those named `Vici…` are values of swanctl.conf, which travel over
 //! vici as text and which the daemon reads by stricter rules.
 
+use crate::credentials::{Auth, AuthOptions};
 use crate::crypto::Protocol;
 use crate::crypto::proposal::Proposal;
 use crate::identity::Identity;
@@ -263,12 +264,9 @@ fn vici_mark(words: &[&str], value: &str) -> bool {
     number(mask) && (contains(words, mark) || number(mark))
 }
 
+/// The daemon ignores constraints that it does not know, which would leave less than was asked for.
 fn vici_auth(value: &str) -> bool {
-    const PUBLIC_KEY: &[&str] = &["ike:", "pubkey", "rsa", "ecdsa"];
-    const OTHERS: &[&str] = &["xauth", "eap"];
-    PUBLIC_KEY.iter().any(|prefix| value.starts_with(prefix))
-        || value.eq_ignore_ascii_case("psk")
-        || OTHERS.iter().any(|prefix| value.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix)))
+    Auth::parse(value, AuthOptions::default()).is_ok_and(|auth| auth.ignored.is_empty())
 }
 
 fn is_address(text: &str) -> bool {
@@ -318,7 +316,7 @@ mod tests {
         accepts(
             Kind::ViciAuth,
             &["psk", "PSK", "pubkey-sha256", "rsa-2048", "ike:ed25519-identity", "eap-tls", "EAP", "xauth-pam"],
-            &["ed25519", "any", "psks", "Pubkey", ""],
+            &["ed25519", "any", "psks", "Pubkey", "", "pubkey-sha265", "pubkey-2048", "eap-tsl", "EAP-TLS"],
         );
         accepts(Kind::ViciSelectors, &["dynamic", "10.0.0.0/8, dynamic[tcp/80]"], &["example.org", "10.0.0.0/8[x/y"]);
         accepts(
