@@ -9,6 +9,7 @@ pub mod credentials;
 pub mod crypto;
 pub mod host;
 pub mod identity;
+pub mod ids;
 pub mod log;
 pub mod processing;
 mod registry;

@@ -40,7 +40,7 @@ fn path() -> Path {
 }
 
 fn reqid(number: u32) -> Reqid {
-    Reqid((number + 1).try_into().unwrap())
+    Reqid::new(number + 1).unwrap()
 }
 
 fn spi(number: u32) -> Spi {

@@ -32,7 +32,7 @@ fn plane() -> Option<Plane> {
         let cipher = Cipher::new(encryption, None, &vec![0; lengths.encryption], &[]).ok()?;
         let sa = Inbound::new(InboundParams {
             spi: Spi::new(spi)?,
-            reqid: Reqid(std::num::NonZeroU32::MIN),
+            reqid: Reqid::new(1)?,
             cipher,
             esn: spi == AEAD,
             replay_window: 0,

@@ -256,7 +256,7 @@ mod tests {
     /// Reqid of the bundle that protects the flow, 0 for other actions.
     fn chosen(spd: &Spd, flow: &Flow) -> Option<u32> {
         spd.lookup(flow).map(|action| match action {
-            Action::Protect(bundle) => bundle.reqid().0.get(),
+            Action::Protect(bundle) => bundle.reqid().get(),
             Action::Bypass | Action::Discard => 0,
         })
     }

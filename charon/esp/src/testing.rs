@@ -37,7 +37,7 @@ pub(crate) fn spi(number: u32) -> Spi {
 }
 
 pub(crate) fn reqid(number: u32) -> Reqid {
-    Reqid(number.try_into().unwrap())
+    Reqid::new(number).unwrap()
 }
 
 pub(crate) fn cipher(suite: &Suite) -> Cipher {

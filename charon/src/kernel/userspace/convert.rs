@@ -1,11 +1,10 @@
 //! The arguments of [`Kernel`](ike::kernel::Kernel) in the terms of crate `esp`.
 
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use esp::ecn::Copying;
-use esp::ids::{Reqid, Spi};
+use esp::ids::{SaKey, Spi};
 use esp::inbound::InboundParams;
 use esp::lifetime::{Lifetime, Limit};
 use esp::outbound::{OutboundParams, Path};
@@ -21,14 +20,6 @@ use strongswan::log;
 use strongswan::selectors::TrafficSelector;
 
 use super::tun::MTU;
-
-pub(super) fn spi(spi: ike::ids::Spi) -> Option<Spi> {
-    Spi::new(spi.get())
-}
-
-pub(super) fn reqid(reqid: ike::ids::Reqid) -> Option<Reqid> {
-    NonZeroU32::new(reqid.get()).map(Reqid)
-}
 
 /// What is wrong with an SA for this data plane, if anything is.
 pub(super) fn unsupported(sa: &SaParams<'_>, features: Features) -> Option<&'static str> {
@@ -71,8 +62,8 @@ pub(super) fn path(src: IpAddr, dst: IpAddr, encap: Option<Encap>, inbound: bool
 pub(super) fn inbound(sa: &SaParams<'_>) -> Result<InboundParams, KernelError> {
     let (remote, local) = (sa.src_ts.iter().copied().collect(), sa.dst_ts.iter().copied().collect());
     Ok(InboundParams {
-        spi: spi(sa.id.spi).ok_or(KernelError::NotSupported)?,
-        reqid: reqid(sa.reqid).ok_or(KernelError::NotSupported)?,
+        spi: sa.id.spi,
+        reqid: sa.reqid,
         cipher: cipher(sa)?,
         esn: sa.keys.esn,
         replay_window: sa.replay_window,
@@ -85,8 +76,8 @@ pub(super) fn inbound(sa: &SaParams<'_>) -> Result<InboundParams, KernelError> {
 
 pub(super) fn outbound(sa: &SaParams<'_>) -> Result<OutboundParams, KernelError> {
     Ok(OutboundParams {
-        spi: spi(sa.id.spi).ok_or(KernelError::NotSupported)?,
-        reqid: reqid(sa.reqid).ok_or(KernelError::NotSupported)?,
+        spi: sa.id.spi,
+        reqid: sa.reqid,
         cipher: cipher(sa)?,
         esn: sa.keys.esn,
         path: path(sa.id.src, sa.id.dst, sa.encap, false),
@@ -148,7 +139,7 @@ pub(super) fn pairs<'a>(
 /// What policies do with packets; `None` if they lack the reqid for it.
 pub(super) fn action(plane: &Plane, policies: &PolicyParams<'_>) -> Option<Action> {
     match policies.action {
-        PolicyAction::Ipsec => Some(Action::Protect(plane.sad.bundle(reqid(policies.reqid?)?))),
+        PolicyAction::Ipsec => Some(Action::Protect(plane.sad.bundle(policies.reqid?))),
         PolicyAction::Drop => Some(Action::Discard),
         PolicyAction::Pass => Some(Action::Bypass),
     }
@@ -176,14 +167,12 @@ pub(super) fn policy(
 }
 
 /// The SA of an event, as IKE names it: SPI, and where its packets go by now.
-pub(super) fn expired(plane: &Plane, key: esp::ids::SaKey) -> Option<(ike::ids::Spi, IpAddr)> {
+pub(super) fn expired(plane: &Plane, key: SaKey) -> Option<(Spi, IpAddr)> {
     match key {
-        esp::ids::SaKey::Inbound(spi) => {
-            Some((ike::ids::Spi::new(spi.get())?, plane.sad.inbound(spi)?.path().local.ip()))
-        }
-        esp::ids::SaKey::Outbound(spi, installed) => {
+        SaKey::Inbound(spi) => Some((spi, plane.sad.inbound(spi)?.path().local.ip())),
+        SaKey::Outbound(spi, installed) => {
             let moved = plane.sad.outbound(key).map(|sa| sa.path().remote.ip());
-            Some((ike::ids::Spi::new(spi.get())?, moved.unwrap_or(installed)))
+            Some((spi, moved.unwrap_or(installed)))
         }
     }
 }
@@ -199,7 +188,7 @@ mod tests {
     fn problem(change: impl FnOnce(&mut SaParams<'_>)) -> Option<&'static str> {
         let key = Secret::from(&[0; 20][..]);
         let address = IpAddr::from([192, 0, 2, 1]);
-        let spi = ike::ids::Spi::new(0xc000_0001).unwrap();
+        let spi = Spi::new(0xc000_0001).unwrap();
         let mut sa = SaParams {
             id: SaId { spi, protocol: Protocol::Esp, src: address, dst: address, mark: Mark::NONE, if_id: IfId::NONE },
             direction: Direction::Out,

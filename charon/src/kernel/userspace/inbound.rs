@@ -94,10 +94,9 @@ impl Shared {
             self.report_expired(&expired);
         }
         if let Some(remote) = decapsulated.moved
-            && let Some(spi) = ike::ids::Spi::new(delivery.spi.get())
             && let Some(sa) = self.plane.sad.inbound(delivery.spi)
         {
-            let destination = sa.path().local.ip();
+            let (spi, destination) = (delivery.spi, sa.path().local.ip());
             self.report(KernelEvent::Mapping { protocol: Protocol::Esp, spi, destination, remote });
         }
     }

@@ -166,16 +166,16 @@ impl Userspace {
     }
 
     /// Which SA an IKE_SA means. The peer's address may have changed since it was installed.
-    fn key(&self, id: &SaId) -> Option<SaKey> {
-        let spi = convert::spi(id.spi)?;
+    fn key(&self, id: &SaId) -> SaKey {
+        let spi = id.spi;
         let sad = &self.shared.plane.sad;
         let exact = SaKey::Outbound(spi, id.dst);
         if sad.outbound(exact).is_some() {
-            return Some(exact);
+            return exact;
         }
         match sad.inbound(spi) {
-            Some(sa) if sa.path().local.ip() == id.dst => Some(SaKey::Inbound(spi)),
-            Some(_) | None => sad.find_outbound(spi, id.dst).or(Some(SaKey::Inbound(spi))),
+            Some(sa) if sa.path().local.ip() == id.dst => SaKey::Inbound(spi),
+            Some(_) | None => sad.find_outbound(spi, id.dst).unwrap_or(SaKey::Inbound(spi)),
         }
     }
 
@@ -224,7 +224,7 @@ impl Userspace {
     }
 
     fn forget_reqid(&self, params: &PolicyParams<'_>) {
-        if let Some(reqid) = params.reqid.and_then(convert::reqid) {
+        if let Some(reqid) = params.reqid {
             self.shared.plane.sad.prune(reqid);
         }
     }
@@ -243,7 +243,7 @@ impl Kernel for Userspace {
 
     fn allocate_spi(&self, _protocol: Protocol, _src: IpAddr, _dst: IpAddr) -> Result<Spi, KernelError> {
         let spi = self.shared.plane.sad.reserve_spi(self.settings.spis.clone(), &mut SystemRng);
-        spi.and_then(|spi| Spi::new(spi.get())).ok_or_else(|| {
+        spi.ok_or_else(|| {
             log!(KNL, 1, "unable to get SPI");
             KernelError::Failed("no SPI left".to_owned())
         })
@@ -269,7 +269,7 @@ impl Kernel for Userspace {
     }
 
     fn update_sa(&self, update: &SaUpdate) -> Result<(), KernelError> {
-        let key = self.key(&update.id).ok_or(KernelError::NotFound)?;
+        let key = self.key(&update.id);
         if update.encap.is_none() && self.shared.sender.raw().is_empty() {
             return Err(KernelError::NotSupported);
         }
@@ -288,13 +288,13 @@ impl Kernel for Userspace {
     }
 
     fn query_sa(&self, id: &SaId) -> Result<SaUsage, KernelError> {
-        let usage = self.key(id).and_then(|key| self.shared.plane.sad.usage(key)).ok_or(KernelError::NotFound)?;
+        let usage = self.shared.plane.sad.usage(self.key(id)).ok_or(KernelError::NotFound)?;
         let idle = usage.last.map(|last| monotonic().saturating_since(last));
         Ok(SaUsage { bytes: usage.bytes, packets: usage.packets, idle })
     }
 
     fn delete_sa(&self, id: &SaId) -> Result<(), KernelError> {
-        let key = self.key(id).ok_or(KernelError::NotFound)?;
+        let key = self.key(id);
         let peer = self.shared.plane.sad.outbound(key).map(|sa| sa.path().remote.ip());
         if !self.shared.plane.sad.remove(key) {
             return Err(KernelError::NotFound);

@@ -109,8 +109,8 @@ impl Shared {
                     "could not find an outbound IPsec SA for reqid {{{reqid}}}, dropping packet and triggering acquire"
                 );
                 let selectors = selector(flow.source, flow, false).zip(selector(flow.destination, flow, true));
-                if let Some(((source, destination), reqid)) = selectors.zip(ike::ids::Reqid::new(reqid.0.get())) {
-                    self.report(KernelEvent::Acquire { reqid, source, destination });
+                if let Some((source, destination)) = selectors {
+                    self.report(KernelEvent::Acquire { reqid: *reqid, source, destination });
                 }
             }
             OutboundDrop::NoSa { .. } => {}
