@@ -8,7 +8,7 @@ use strongswan::identity::Identity;
 use strongswan::log;
 use vici::Message;
 
-use super::options::{ListOption, Options, ScalarOption, text_item};
+use super::options::{ListOption, Options, ScalarOption, field, text_item};
 use super::value::{self, Invalid};
 use super::{LoadError, certificate};
 
@@ -56,19 +56,6 @@ impl Draft {
 const REVOCATION: &[(&str, Revocation)] =
     &[("strict", Revocation::Strict), ("ifuri", Revocation::IfUri), ("relaxed", Revocation::Relaxed)];
 
-/// A scalar that is one field of the round.
-macro_rules! field {
-    ($key:ident = $read:expr) => {
-        ScalarOption {
-            key: stringify!($key),
-            set: |draft: &mut Draft, text| {
-                draft.round.$key = $read(text)?;
-                Ok(())
-            },
-        }
-    };
-}
-
 fn some_id(text: &str) -> Result<Option<Identity>, Invalid> {
     value::identity_or_regex(text).map(Some)
 }
@@ -84,7 +71,7 @@ fn add_certificate(list: &mut Vec<Arc<Certificate>>, key: &'static str, data: &[
 
 const OPTIONS: Options<Draft> = Options {
     scalars: &[
-        field!(round = value::uint32),
+        field!("round", round.round = value::uint32),
         ScalarOption {
             key: "auth",
             set: |draft, text| {
@@ -92,12 +79,12 @@ const OPTIONS: Options<Draft> = Options {
                 Ok(())
             },
         },
-        field!(id = some_id),
-        field!(eap_id = some_id),
-        field!(aaa_id = some_id),
-        field!(xauth_id = some_id),
-        field!(ca_id = some_id),
-        field!(revocation = |text| value::word(text, REVOCATION)),
+        field!("id", round.id = some_id),
+        field!("eap_id", round.eap_id = some_id),
+        field!("aaa_id", round.aaa_id = some_id),
+        field!("xauth_id", round.xauth_id = some_id),
+        field!("ca_id", round.ca_id = some_id),
+        field!("revocation", round.revocation = |text| value::word(text, REVOCATION)),
     ],
     lists: &[
         ListOption {

@@ -7,7 +7,7 @@ use strongswan::selectors::TrafficSelector;
 use vici::Message;
 
 use super::LoadError;
-use super::options::{ListOption, Options, ScalarOption, text_item};
+use super::options::{ListOption, Options, ScalarOption, field, text_item};
 use super::value::{self, Invalid};
 
 /// A child while its section is read: what is set, before unset limits are derived from set ones.
@@ -121,19 +121,6 @@ fn add_proposals(draft: &mut Draft, key: &'static str, protocol: Protocol, item:
     let read = text_item(key, item, |text| Ok(Proposal::parse_list(protocol, [text])?))?;
     draft.child.proposals.extend(read);
     Ok(())
-}
-
-/// A scalar that is one field of the draft.
-macro_rules! field {
-    ($key:literal, $($field:ident).+ = $read:expr) => {
-        ScalarOption {
-            key: $key,
-            set: |draft: &mut Draft, text| {
-                draft.$($field).+ = $read(text)?;
-                Ok(())
-            },
-        }
-    };
 }
 
 const OPTIONS: Options<Draft> = Options {

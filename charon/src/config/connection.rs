@@ -10,7 +10,7 @@ use strongswan::credentials::AuthOptions;
 use strongswan::crypto::{Proposal, Protocol};
 use vici::Message;
 
-use super::options::{ListOption, Options, ScalarOption, text_item};
+use super::options::{ListOption, Options, ScalarOption, field, text_item};
 use super::{LoadError, auth, child, value};
 
 /// A connection while its section is read: what is set, before unset lifetimes are derived from set ones.
@@ -126,19 +126,6 @@ const UNIQUE: &[(&str, UniquePolicy)] = &[
     ("replace", UniquePolicy::Replace),
     ("keep", UniquePolicy::Keep),
 ];
-
-/// A scalar that is one field of the draft.
-macro_rules! field {
-    ($key:literal, $($field:ident).+ = $read:expr) => {
-        ScalarOption {
-            key: $key,
-            set: |draft: &mut Draft, text| {
-                draft.$($field).+ = $read(text)?;
-                Ok(())
-            },
-        }
-    };
-}
 
 const OPTIONS: Options<Draft> = Options {
     scalars: &[

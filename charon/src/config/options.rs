@@ -12,6 +12,20 @@ pub(super) struct ScalarOption<T> {
     pub(super) set: fn(&mut T, &str) -> Result<(), Invalid>,
 }
 
+/// A scalar option that is one field of the type `Draft` of the module that uses this.
+macro_rules! field {
+    ($key:literal, $($field:ident).+ = $read:expr) => {
+        ScalarOption {
+            key: $key,
+            set: |draft: &mut Draft, text| {
+                draft.$($field).+ = $read(text)?;
+                Ok(())
+            },
+        }
+    };
+}
+pub(super) use field;
+
 /// A list option of what `T` collects; called once per item.
 pub(super) struct ListOption<T> {
     pub(super) key: &'static str,
