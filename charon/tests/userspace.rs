@@ -421,6 +421,27 @@ fn shunts_bypass_the_tunnel_or_drop() -> Result<()> {
     Ok(())
 }
 
+/// Time that this process has kept a processor busy.
+fn processor_time() -> Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(')').ok_or("no end of the name")?;
+    // proc_pid_stat(5): utime and stime, the 14th and 15th field, in hundredths of a second.
+    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+#[test]
+fn a_device_that_somebody_deleted_costs_no_time() -> Result<()> {
+    let lab = Lab::direct("esp-gone")?;
+    let plane = lab.left.inside(|| Ok(Userspace::start(UserspaceSettings::default(), vec![], Arc::new(|_| {}))?))?;
+    lab.left.run(&["ip", "link", "del", plane.device()])?;
+    let before = processor_time()?;
+    std::thread::sleep(Duration::from_secs(1));
+    let busy = processor_time()? - before;
+    assert!(busy < Duration::from_millis(100), "{busy:?}");
+    Ok(())
+}
+
 #[test]
 fn nothing_is_left_behind() -> Result<()> {
     let lab = Lab::direct("esp-clean")?;

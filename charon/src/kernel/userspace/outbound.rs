@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, PipeReader};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use esp::ip::Flow;
 use esp::plane::{Departure, OutboundDrop};
@@ -19,12 +19,19 @@ use super::sender::{MAX_BATCH_BYTES, MAX_SEGMENTS};
 use super::tun::{MTU, PacketBatch};
 use crate::kernel::KernelEvent;
 
+/// How long to leave the device alone after an error. One that somebody deleted is readable for ever, and fails.
+const RETRY_MILLISECONDS: u16 = 1000;
+
 /// Waits until one of the descriptors is readable or the pipe's other end is closed. Returns whether to go on.
-pub(super) fn wait<const N: usize>(stop: &PipeReader, readable: [std::os::fd::BorrowedFd<'_>; N]) -> bool {
+pub(super) fn wait<const N: usize>(stop: &PipeReader, readable: [BorrowedFd<'_>; N]) -> bool {
+    wait_for(stop, readable, PollTimeout::NONE)
+}
+
+fn wait_for<const N: usize>(stop: &PipeReader, readable: [BorrowedFd<'_>; N], timeout: PollTimeout) -> bool {
     let mut fds: SmallVec<[PollFd<'_>; 4]> = SmallVec::new();
     fds.push(PollFd::new(stop.as_fd(), PollFlags::POLLIN));
     fds.extend(readable.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
-    match poll(&mut fds, PollTimeout::NONE) {
+    match poll(&mut fds, timeout) {
         Ok(_) | Err(nix::errno::Errno::EINTR) => {
             fds.first().and_then(PollFd::revents).is_none_or(|events| events.is_empty())
         }
@@ -40,15 +47,17 @@ pub(super) fn run(shared: &Shared, stop: &PipeReader) {
     // TFC padding may fill a short packet up to the MTU.
     let mut batch = PacketBatch::new(HEADROOM, usize::from(MTU) + TAILROOM);
     let mut departures = Vec::new();
+    let mut failing = false;
     while wait(stop, [shared.tun.as_fd()]) {
-        loop {
-            match batch.read(&shared.tun) {
-                Ok(count) => shared.encap_batch(&mut batch, count, &mut departures),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
+        match shared.drain(&mut batch, &mut departures) {
+            Ok(()) => failing = false,
+            Err(error) => {
+                if !failing {
                     log!(KNL, 1, "reading from TUN device {} failed: {error}", shared.tun.name());
-                    break;
+                }
+                failing = true;
+                if !wait_for(stop, [], PollTimeout::from(RETRY_MILLISECONDS)) {
+                    return;
                 }
             }
         }
@@ -56,6 +65,18 @@ pub(super) fn run(shared: &Shared, stop: &PipeReader) {
 }
 
 impl Shared {
+    /// Encapsulates what there is to read from the device.
+    fn drain(&self, batch: &mut PacketBatch, departures: &mut Vec<Option<Departure>>) -> io::Result<()> {
+        loop {
+            match batch.read(&self.tun) {
+                Ok(count) => self.encap_batch(batch, count, departures),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Encapsulates the first `count` packets of `batch` and sends them. `departures` is scratch space.
     fn encap_batch(&self, batch: &mut PacketBatch, count: usize, departures: &mut Vec<Option<Departure>>) {
         let now = monotonic();
