@@ -1,3 +1,5 @@
+//! Every command over a real socket, with a daemon that only remembers what it was asked.
+
 mod authorities;
 
 use std::net::SocketAddr;

@@ -1,3 +1,5 @@
+//! Leases: who gets which address, and who gets it back.
+
 use std::net::SocketAddr;
 
 use ike::attributes::Pools as _;

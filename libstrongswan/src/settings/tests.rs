@@ -1,3 +1,5 @@
+//! The grammar, inheritance, includes and conversions, and texts that break them.
+
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Descriptions against what swanctl 5.9.8 prints for the same certificates.
+
 use super::*;
 
 /// Made with strongSwan's pki: a CA, a certificate it issued, a CRL; and what swanctl 5.9.8 shows of them, but for the

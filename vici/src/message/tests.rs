@@ -1,3 +1,5 @@
+//! The example of the protocol, byte for byte, and every way to break it.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Clients of every kind against a server whose handler shows each way of answering.
+
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;

@@ -1,3 +1,5 @@
+//! The store of connections: loading, replacing, finding, and the price of it.
+
 use std::net::IpAddr;
 use std::time::Instant;
 

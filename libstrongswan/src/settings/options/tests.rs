@@ -1,3 +1,5 @@
+//! What the check says of good and bad configurations, and `conf.d` against the registry.
+
 use std::collections::HashSet;
 use std::path::Path;
 
