@@ -1,4 +1,4 @@
-//! Trap and shunt policies (spec: daemon §6).
+//! Trap and shunt policies.
 //!
 //! A *trap* covers the traffic of a CHILD_SA that does not exist yet; the first packet makes the data plane report an
 //! acquire, which initiates it. A *shunt* lets traffic pass unprotected, or drops it.

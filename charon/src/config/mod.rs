@@ -1,7 +1,7 @@
 //! Connections: read from `load-conn` messages, kept by name in load order, and found for a peer.
 //!
 //! [`load`] turns a message into the protocol's plain data ([`ike::config`]), naming the first option it cannot use.
-//! [`Connections`] keeps what was loaded and answers the questions of `spec/daemon.md` §7: which configurations fit these
+//! [`Connections`] keeps what was loaded and answers the questions of an IKE_SA: which configurations fit these
 //! addresses, which connections these identities. Both are indexed, so that a handshake costs the same with ten thousand
 //! connections as with ten.
 

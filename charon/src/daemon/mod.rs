@@ -1,4 +1,4 @@
-//! Wires the daemon together, runs it and takes it apart (spec: daemon §12).
+//! Wires the daemon together, runs it and takes it apart.
 //!
 //! Parts are created from the outside in: settings, loggers, sockets, data plane, manager, controller, control socket. The
 //! main thread then waits for signals. Shutdown goes the other way, and says goodbye to peers first.

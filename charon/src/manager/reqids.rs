@@ -1,4 +1,4 @@
-//! Reqids: equal selectors, marks and interfaces get the same one (spec: daemon §8).
+//! Reqids: equal selectors, marks and interfaces get the same one.
 
 use std::collections::{HashMap, VecDeque};
 

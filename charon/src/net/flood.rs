@@ -1,4 +1,4 @@
-//! Who may start an IKE_SA with us: cookies and limits, before any state is kept (spec: daemon §4).
+//! Who may start an IKE_SA with us: cookies and limits, before any state is kept.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The receiver thread: datagrams in, jobs out. What is malformed, unwanted or part of a flood ends here, before an IKE_SA
-//! is looked up or created (spec: daemon §4).
+//! is looked up or created.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! Virtual IPs and attributes (spec: auth §12, vici §6.28, strongswan.conf): what a gateway hands out to its clients, and what a client
+//! Virtual IPs and attributes: what a gateway hands out to its clients, and what a client
 //! does with what it is given.
 //!
 //! [`Pools`] are the pools that vici clients load, each a range of addresses with a book of [leases](pool); attributes
