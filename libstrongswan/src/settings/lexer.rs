@@ -10,6 +10,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::error::{Notice, NoticeKind, SyntaxError};
 use super::glob::glob;
 use super::origin::Origin;
@@ -68,7 +70,8 @@ struct Input {
     /// Where relative includes are looked up; `None` for the working directory.
     directory: Option<PathBuf>,
     chain: Option<Arc<Chain>>,
-    bytes: Vec<u8>,
+    /// There may be passwords in it.
+    bytes: Zeroizing<Vec<u8>>,
     position: usize,
     line: u32,
     column: u32,
@@ -150,7 +153,7 @@ impl Lexer {
             file: name.into(),
             directory: None,
             chain: None,
-            bytes: text,
+            bytes: text.into(),
             position: 0,
             line: 1,
             column: 1,
@@ -270,7 +273,7 @@ impl Lexer {
             file: path.to_string_lossy().into(),
             directory: path.parent().map(Path::to_path_buf),
             chain: Some(Arc::new(Chain { path: resolved, depth, parent: parent.clone() })),
-            bytes,
+            bytes: bytes.into(),
             position: 0,
             line: 1,
             column: 1,

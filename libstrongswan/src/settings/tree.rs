@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use zeroize::Zeroize;
+
 use super::origin::Origin;
 
 /// A list that keeps the order of first appearance and finds its items by name.
@@ -51,7 +53,8 @@ impl<T> Ordered<T> {
     }
 }
 
-/// The text of a setting. Almost always UTF-8; a password in another encoding keeps its bytes.
+/// The text of a setting, which may be a password and is wiped. Almost always UTF-8; a password in another encoding
+/// keeps its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Value {
     pub(super) text: String,
@@ -71,6 +74,13 @@ impl Value {
 
     pub(super) fn bytes(&self) -> &[u8] {
         self.raw.as_deref().unwrap_or(self.text.as_bytes())
+    }
+}
+
+impl Drop for Value {
+    fn drop(&mut self) {
+        self.text.zeroize();
+        self.raw.zeroize();
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, mistake
     keys::unused(&secrets.passphrases, base, &mut secrets.warnings);
     for token in secrets.tokens.iter_mut().filter(|token| ask && token.message.get("pin").is_none()) {
         if let Some(pin) = prompt::password(&format!("PIN for {}: ", token.name)) {
-            token.message.push("pin", pin);
+            token.message.push("pin", pin.as_bytes());
         }
     }
     for warning in &secrets.warnings {

@@ -41,7 +41,8 @@ pub(super) fn prepare(
     let parsed = if configured.is_empty() {
         if ask { read_asking(kind, &name, &data) } else { None }
     } else {
-        let parsed = configured.iter().find_map(|found| PrivateKey::from_encrypted(&data, &found.secret).ok());
+        let parsed =
+            configured.iter().find_map(|found| PrivateKey::from_encrypted(&data, found.secret.as_bytes()).ok());
         if let (None, Some(first)) = (&parsed, configured.first()) {
             let text = format!("configured decryption secret for '{name}' invalid");
             mistakes.push(Mistake::at(&first.origin, text));
@@ -68,7 +69,7 @@ fn read_asking(kind: &str, name: &str, data: &[u8]) -> Option<PrivateKey> {
         Ok(key) => Some(key),
         Err(KeyError::Encrypted) => {
             let passphrase = prompt::password(&format!("Password for {kind} file '{name}': "))?;
-            PrivateKey::from_encrypted(data, &passphrase).ok()
+            PrivateKey::from_encrypted(data, passphrase.as_bytes()).ok()
         }
         Err(KeyError::Malformed | KeyError::Unsupported | KeyError::WrongPassphrase) => None,
     }

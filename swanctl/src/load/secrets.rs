@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use strongswan::crypto::Secret;
 use strongswan::settings::{Origin, View};
 use vici::Message;
 
@@ -51,7 +52,7 @@ pub(super) struct Passphrase {
     pub(super) kind: &'static str,
     pub(super) file: String,
     pub(super) file_origin: Origin,
-    pub(super) secret: Vec<u8>,
+    pub(super) secret: Secret,
     pub(super) origin: Origin,
 }
 
@@ -119,7 +120,7 @@ fn passphrases(kind: &'static str, section: &View<'_>, passphrases: &mut Vec<Pas
             kind,
             file: file.value.to_owned(),
             file_origin: file.value_origin.clone(),
-            secret: entry.bytes.to_vec(),
+            secret: Secret::from(entry.bytes),
             origin: entry.value_origin.clone(),
         });
     }
@@ -176,7 +177,7 @@ mod tests {
             ]
         );
         let passphrases: Vec<_> =
-            secrets.passphrases.iter().map(|found| (found.kind, &*found.file, &*found.secret)).collect();
+            secrets.passphrases.iter().map(|found| (found.kind, &*found.file, found.secret.as_bytes())).collect();
         assert_eq!(passphrases, [("private", "k.pem", &b"one"[..]), ("private", "k.pem", &b"two"[..])]);
         assert_eq!(dump::raw("", &secrets.tokens[0].message), " {handle=01 slot=2}");
         assert_eq!(
