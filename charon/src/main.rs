@@ -90,7 +90,9 @@ fn main() -> ExitCode {
         }
     };
     let base = Base::new(settings, Arc::clone(&loggers), options);
+    // From here on the configured sinks are heard, and nothing is said twice.
     loggers.remove(&early);
+    base.report();
     log!(DMN, 1, "Starting IKE charon daemon (strongSwan {}{})", strongswan::VERSION, platform());
     let code = match run(&base) {
         Ok(()) => ExitCode::SUCCESS,

@@ -94,7 +94,7 @@ pub struct Base {
 }
 
 impl Base {
-    /// Opens the configured log sinks and reports what is wrong with the settings.
+    /// Opens the configured log sinks and puts the settings in force.
     pub fn new(settings: Settings, loggers: Arc<Loggers>, options: Options) -> Arc<Self> {
         let base = Self {
             settings: Mutex::new(settings),
@@ -121,6 +121,7 @@ impl Base {
             return Err(settings.path().map(|path| path.display().to_string()).unwrap_or_default());
         }
         self.apply(&settings);
+        report(&settings);
         Ok(())
     }
 
@@ -131,7 +132,11 @@ impl Base {
         self.attributes.store(Arc::new(AttributesForAll::from_settings(settings)));
         self.credentials.set_options(settings::trust_options(settings));
         set_rdn_matching(settings::rdn_matching(settings));
-        report(settings);
+    }
+
+    /// Reports what is wrong with the settings.
+    pub fn report(&self) {
+        report(&self.settings.lock());
     }
 
     /// Puts IKE settings in force, with the ports that are in use.
