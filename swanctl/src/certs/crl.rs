@@ -40,7 +40,7 @@ pub(super) fn describe(sheet: &mut Sheet, data: &[u8], view: &View) -> Option<()
         let date = view.date(unix(*revocation_date));
         format!("{}: {date}, {}", serial(serial_number.as_bytes()), reason_text(reason))
     });
-    sheet.heading(&format!("{} revoked certificate{plural}{colon}", revoked.len()), 4, lines);
+    sheet.counted(&format!("{} revoked certificate{plural}{colon}", revoked.len()), "revoked", 4, lines);
     Some(())
 }
 

@@ -137,7 +137,11 @@ pub(crate) struct Sheet(Vec<Entry>);
 #[derive(Debug)]
 struct Entry {
     title: String,
+    /// What it is called in JSON, where that is not the title.
+    key: Option<&'static str>,
     values: Vec<String>,
+    /// It has one value, always.
+    single: bool,
     layout: Layout,
 }
 
@@ -152,44 +156,49 @@ enum Layout {
     Heading(usize),
 }
 
+impl Entry {
+    fn new(title: &str, values: impl IntoIterator<Item = String>, layout: Layout) -> Self {
+        Self { title: title.to_owned(), key: None, values: values.into_iter().collect(), single: false, layout }
+    }
+}
+
 impl Sheet {
     /// `title` and `text`.
     fn field(&mut self, title: &str, text: impl fmt::Display) {
-        self.fields(title, [text.to_string()]);
+        self.0.push(Entry { single: true, ..Entry::new(title, [text.to_string()], Layout::Columns) });
     }
 
-    /// A field with several values.
+    /// A field with several values; left out if there are none.
     fn fields(&mut self, title: &str, values: impl IntoIterator<Item = String>) {
-        self.add(title, values, Layout::Columns);
+        let entry = Entry::new(title, values, Layout::Columns);
+        self.0.extend((!entry.values.is_empty()).then_some(entry));
     }
 
     /// A distinguished name.
     fn name(&mut self, title: &str, name: impl fmt::Display) {
-        self.add(title, [name.to_string()], Layout::Quoted);
+        self.0.push(Entry { single: true, ..Entry::new(title, [name.to_string()], Layout::Quoted) });
     }
 
     /// A heading with values below it.
     fn heading(&mut self, title: &str, indent: usize, values: impl IntoIterator<Item = String>) {
-        self.add(title, values, Layout::Heading(indent));
+        self.0.push(Entry::new(title, values, Layout::Heading(indent)));
     }
 
-    fn add(&mut self, title: &str, values: impl IntoIterator<Item = String>, layout: Layout) {
-        let values: Vec<String> = values.into_iter().collect();
-        if !values.is_empty() || matches!(layout, Layout::Heading(_)) {
-            self.0.push(Entry { title: title.to_owned(), values, layout });
-        }
+    /// A heading that changes with what is below it, which JSON calls `key`.
+    fn counted(&mut self, title: &str, key: &'static str, indent: usize, values: impl IntoIterator<Item = String>) {
+        self.0.push(Entry { key: Some(key), ..Entry::new(title, values, Layout::Heading(indent)) });
     }
 
-    /// As an object: a text or, where there are several, a list for each title.
+    /// As an object: for each title a text, or a list where there may be several values.
     pub(crate) fn json(&self) -> Map<String, Json> {
         self.0
             .iter()
-            .map(|Entry { title, values, .. }| {
+            .map(|Entry { title, key, values, single, .. }| {
                 let value = match values.as_slice() {
-                    [only] => Json::from(only.as_str()),
+                    [only] if *single => Json::from(only.as_str()),
                     several => Json::from(several),
                 };
-                (title.trim_end_matches(':').to_owned(), value)
+                (key.unwrap_or_else(|| title.trim_end_matches(':')).to_owned(), value)
             })
             .collect()
     }
@@ -227,7 +236,7 @@ impl Sheet {
 
 impl fmt::Display for Sheet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Entry { title, values, layout } in &self.0 {
+        for Entry { title, values, layout, .. } in &self.0 {
             match layout {
                 Layout::Columns => {
                     let titles = std::iter::once(title.as_str()).chain(std::iter::repeat(""));

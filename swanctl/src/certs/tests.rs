@@ -72,6 +72,12 @@ fn json_has_one_value_or_several() {
     let json = Listed::from_event(&event).unwrap().describe(&view(false)).unwrap().json();
     assert_eq!(json.get("subject").unwrap(), "C=CH, O=Lab, CN=gw.example.org");
     assert_eq!(json.get("validity").unwrap().as_array().unwrap().len(), 2);
+    // A list is a list however many there are, and no key depends on them.
+    assert!(json.iter().filter(|(key, _)| key.ends_with("URIs")).all(|(_, value)| value.is_array()), "{json:?}");
+    assert!(json.keys().any(|key| key == "OCSP URIs"));
+    let event = Message::new().with("type", "X509_CRL").with("data", CRL);
+    let json = Listed::from_event(&event).unwrap().describe(&view(false)).unwrap().json();
+    assert!(json.get("revoked").unwrap().is_array(), "{json:?}");
 }
 
 #[test]
