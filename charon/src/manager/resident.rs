@@ -1,8 +1,10 @@
 //! What the table holds for an IKE_SA, and the work it gets.
 
-use std::sync::Arc;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::{Arc, LazyLock};
 
-use ike::wire::{ExchangeType, Header, PayloadType};
+use ike::wire::{ExchangeType, Header};
 use ike::{IkeSa, IkeSaState, InitiateChild, Input};
 use strongswan::clock::MonoTime;
 use strongswan::log::Context;
@@ -79,8 +81,9 @@ pub(crate) enum Work {
 /// Work of which one piece is enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token {
-    /// The request or response of a message ID.
-    Message { id: u32, response: bool },
+    /// A datagram, by a keyed hash of all of it. Its message ID would not do: the answers to an IKE_SA_INIT request and to its
+    /// repetition with a cookie or another key exchange share one, and so can a forgery and the genuine message.
+    Datagram(u64),
     /// A timer was due.
     Timeout,
 }
@@ -90,7 +93,7 @@ impl table::Work for Work {
 
     fn token(&self) -> Option<Token> {
         match self {
-            Self::Input(Input::Datagram { data, .. }) => message_token(data),
+            Self::Input(Input::Datagram { data, .. }) => Some(Token::Datagram(DATAGRAM_KEY.hash_one(data))),
             Self::Input(Input::Timeout) => Some(Token::Timeout),
             Self::Input(_) | Self::Watched { .. } | Self::Initiate(_) | Self::Look(_) => None,
         }
@@ -101,12 +104,8 @@ impl table::Work for Work {
     }
 }
 
-/// A fragment is one of several messages with its ID, so it has none.
-fn message_token(data: &[u8]) -> Option<Token> {
-    let (header, first) = Header::parse(data).ok()?;
-    let token = Token::Message { id: header.message_id.0, response: header.is_response() };
-    (first != PayloadType::EncryptedFragment).then_some(token)
-}
+/// Ours alone, so that nobody can make another datagram with the hash of one.
+static DATAGRAM_KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// Whether a message asks for a new IKE_SA.
 pub(crate) fn is_initial(header: &Header) -> bool {
@@ -114,4 +113,29 @@ pub(crate) fn is_initial(header: &Header) -> bool {
         && header.is_request()
         && header.message_id.0 == 0
         && header.responder_spi.is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table::Work as _;
+    use super::*;
+
+    fn datagram(data: &[u8]) -> Work {
+        let address = "192.0.2.1:500".parse().unwrap();
+        Work::Input(Input::Datagram { local: address, remote: address, data: data.to_vec() })
+    }
+
+    /// An IKE_SA_INIT response of message ID 0 with an empty notify of this type.
+    fn init_response(notify: u8) -> Vec<u8> {
+        let mut message = vec![1; 16];
+        message.extend([41, 0x20, 34, 0x20, 0, 0, 0, 0, 0, 0, 0, 36, 0, 0, 0, 8, 0, 0, 0, notify]);
+        message
+    }
+
+    #[test]
+    fn the_answer_to_a_repeated_request_is_no_repetition_of_the_first_answer() {
+        // COOKIE is being handled when the answer to the repeated request, also of message ID 0, arrives.
+        assert_ne!(datagram(&init_response(6)).token(), datagram(&init_response(17)).token());
+        assert_eq!(datagram(&init_response(6)).token(), datagram(&init_response(6)).token());
+    }
 }

@@ -72,7 +72,7 @@ pub(crate) enum Posted<V, W> {
     /// Another worker will do it.
     Queued,
     /// The same is being done or waiting already.
-    Repeated,
+    Repeated(W),
     /// Too much is waiting.
     Full,
     /// There is no such value.
@@ -123,7 +123,7 @@ impl<V, W: Work> Table<V, W> {
                     let repeats =
                         token.is_some() && (*doing == token || mailbox.iter().any(|waiting| waiting.token() == token));
                     if repeats {
-                        Posted::Repeated
+                        Posted::Repeated(work)
                     } else if work.is_droppable() && mailbox.len() >= MAILBOX_LIMIT {
                         Posted::Full
                     } else {
@@ -223,7 +223,7 @@ mod tests {
                 lost.fetch_add(n, Ordering::SeqCst);
                 None
             }
-            Posted::Queued | Posted::Repeated | Posted::Full | Posted::Gone(_) => None,
+            Posted::Queued | Posted::Repeated(_) | Posted::Full | Posted::Gone(_) => None,
         };
         while let Some((mut value, job)) = next {
             match job {
@@ -301,13 +301,13 @@ mod tests {
             let table = table();
             let Posted::Yours(value, job) = table.post(7, Job::Refresh) else { panic!("it rests") };
             assert_eq!(job, Job::Refresh);
-            assert!(matches!(table.post(7, Job::Refresh), Posted::Repeated));
+            assert!(matches!(table.post(7, Job::Refresh), Posted::Repeated(_)));
             assert!(matches!(table.post(7, Job::Add(1)), Posted::Queued));
             assert_eq!(table.look(7, |_| ()), Look::Busy);
             let (value, job) = table.check_in(7, value).unwrap();
             assert_eq!(job, Job::Add(1));
             assert!(matches!(table.post(7, Job::Refresh), Posted::Queued));
-            assert!(matches!(table.post(7, Job::Refresh), Posted::Repeated));
+            assert!(matches!(table.post(7, Job::Refresh), Posted::Repeated(_)));
             let (value, _) = table.check_in(7, value).unwrap();
             assert!(table.check_in(7, value).is_none());
             assert!(matches!(table.post(8, Job::Add(1)), Posted::Gone(Job::Add(1))));

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ike::ids::{IkeSpi, UniqueId};
+use ike::wire::Header;
 use ike::{Env, Input};
 use strongswan::clock::{MonoTime, UnixTime};
 use strongswan::crypto::SystemRng;
@@ -12,8 +13,8 @@ use strongswan::processing::{Job, Outcome, Priority, monotonic};
 use strongswan::{log, log::Context};
 
 use super::outputs::Changes;
-use super::resident::{Initiation, OnStart, Resident, Token, Work, is_initial};
-use super::table::{Posted, Work as _};
+use super::resident::{Initiation, OnStart, Resident, Work, is_initial};
+use super::table::Posted;
 use super::{Manager, index::Indexes};
 use crate::bus::DaemonAlert;
 use crate::net::{Bracketed, Inbound};
@@ -52,16 +53,18 @@ impl Manager {
 
     /// Brings work to an IKE_SA: does it, or leaves it to whoever works on the IKE_SA. `false` if there is no such IKE_SA.
     pub(super) fn post(self: &Arc<Self>, key: u64, work: Work) -> bool {
-        let token = work.token();
         match self.table.post(key, work) {
             Posted::Yours(resident, work) => {
                 self.work(key, resident, work);
                 true
             }
             Posted::Queued => true,
-            Posted::Repeated => {
-                if let Some(Token::Message { id, response: false }) = token {
-                    log!(MGR, 1, "ignoring request with ID {id}, already processing");
+            Posted::Repeated(work) => {
+                if let Work::Input(Input::Datagram { data, .. }) = work
+                    && let Ok((header, _)) = Header::parse(&data)
+                    && header.is_request()
+                {
+                    log!(MGR, 1, "ignoring request with ID {}, already processing", header.message_id.0);
                 }
                 true
             }
