@@ -263,6 +263,16 @@ impl Daemon {
         }
     }
 
+    /// Adds `lines` to the `charon` section of strongswan.conf and tells the daemon to read it again (SIGHUP).
+    ///
+    /// # Errors
+    /// If the file cannot be written or the daemon not signalled.
+    pub fn reconfigure(&self, lines: &str) -> Result<()> {
+        std::fs::write(self.dir.join("strongswan.conf"), strongswan_conf(self.make, &self.dir, lines))?;
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGHUP)?;
+        Ok(())
+    }
+
     /// Ends the daemon as a power failure would (SIGKILL).
     ///
     /// # Errors

@@ -262,6 +262,27 @@ fn vanished_clients_and_an_initiation_cut_short_by_sigterm() -> Result<()> {
 }
 
 #[test]
+fn sighup_applies_new_settings_and_survives_broken_ones() -> Result<()> {
+    let lab = Lab::direct("sighup")?;
+    let (files, _) = pair(&lab, &Connection::new(Auth::Psk))?;
+    let daemon = Daemon::start(&lab, &lab.left, Ours, &files)?;
+
+    let second = lab.dir().join("second.log");
+    daemon
+        .reconfigure(&format!("filelog {{\n second {{\n path = {}\n flush_line = yes\n }}\n }}", second.display()))?;
+    wait_for("the new log file", 5, || Ok(second.exists()))?;
+    assert!(daemon.logged("signal of type SIGHUP received. Reloading configuration"));
+
+    daemon.reconfigure("filelog {")?;
+    // The complaint is in the log that only the settings read before have.
+    wait_for("the complaint", 5, || {
+        Ok(std::fs::read_to_string(&second)?.contains("reloading config failed, keeping old"))
+    })?;
+    daemon.vici()?.request("version", &vici::Message::new())?;
+    Ok(())
+}
+
+#[test]
 fn start_and_stop_scripts_run_in_order() -> Result<()> {
     let lab = Lab::direct("scripts")?;
     let trace = lab.dir().join("trace");
