@@ -281,20 +281,41 @@ pub fn resolve_ranges(configured: &[TrafficSelector], ranges: &[AddressRange]) -
     resolved
 }
 
+/// Selectors that one side of a CHILD_SA may have: a TS payload counts them in one byte (RFC 7296 §3.13).
+pub const MAX_SELECTORS: usize = 255;
+
 /// Narrows what a peer asks for to what is configured: the intersections of every pair in the order of the
 /// configuration, without those that another one covers (RFC 7296 §2.9).
+///
+/// Nothing is left of what would become more than [`MAX_SELECTORS`]: it could not be answered, and somebody who asks for
+/// a patchwork is not worth comparing thousands of patches with each other.
 pub fn narrow(configured: &[TrafficSelector], received: &[TrafficSelector]) -> Vec<TrafficSelector> {
-    let mut narrowed: Vec<TrafficSelector> = Vec::with_capacity(configured.len());
-    for configured in configured {
-        for received in received {
-            let Some(common) = configured.intersection(received) else { continue };
-            if !narrowed.iter().any(|other| other.contains(&common)) {
-                narrowed.retain(|other| !common.contains(other));
-                narrowed.push(common);
-            }
+    let received = without_covered(received.iter().copied());
+    let pairs = without_covered(configured.iter().copied())
+        .into_iter()
+        .flat_map(|configured| received.iter().filter_map(move |received| configured.intersection(received)));
+    let mut narrowed: Vec<TrafficSelector> = Vec::with_capacity(configured.len().min(MAX_SELECTORS));
+    for common in pairs {
+        add_uncovered(&mut narrowed, common);
+        if narrowed.len() > MAX_SELECTORS {
+            return Vec::new();
         }
     }
     narrowed
+}
+
+/// Those selectors that no other one covers, of equal ones the first.
+fn without_covered(selectors: impl Iterator<Item = TrafficSelector>) -> Vec<TrafficSelector> {
+    let mut kept = Vec::new();
+    selectors.for_each(|selector| add_uncovered(&mut kept, selector));
+    kept
+}
+
+fn add_uncovered(kept: &mut Vec<TrafficSelector>, selector: TrafficSelector) {
+    if !kept.iter().any(|other| other.contains(&selector)) {
+        kept.retain(|other| !selector.contains(other));
+        kept.push(selector);
+    }
 }
 
 /// Addresses of a selector: unlike elsewhere, a prefix that is too long counts as full.

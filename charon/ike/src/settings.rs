@@ -30,6 +30,13 @@ pub struct IkeSettings {
     pub accept_private_algs: bool,
     /// `send_vendor_id`: send strongSwan's vendor id.
     pub send_vendor_id: bool,
+    /// `cisco_flexvpn`: send Cisco's FlexVPN vendor id.
+    pub cisco_flexvpn: bool,
+    /// `childsa_limit`: CHILD_SAs that a peer may create in one IKE_SA, zero for any number.
+    pub childsa_limit: usize,
+    /// `childsa_policy_limit`: pairs of traffic selectors that a peer may have in one CHILD_SA, unless as many are
+    /// configured; zero for any number.
+    pub childsa_policy_limit: usize,
     /// `signature_authentication`: RFC 7427.
     pub signature_authentication: bool,
     /// `rsa_pss`: prefer RSA-PSS signatures.
@@ -67,6 +74,9 @@ impl Default for IkeSettings {
             prefer_previous_dh_group: true,
             accept_private_algs: false,
             send_vendor_id: false,
+            cisco_flexvpn: false,
+            childsa_limit: 1000,
+            childsa_policy_limit: 1000,
             signature_authentication: true,
             rsa_pss: false,
             multiple_authentication: true,

@@ -146,3 +146,21 @@ proptest! {
         let _ = TrafficSelector::parse(&text);
     }
 }
+
+#[test]
+fn a_patchwork_is_not_narrowed() {
+    // Ports of even and of odd numbers against hosts: every pair is another selector.
+    let hosts =
+        |count: u16| -> Vec<_> { (0..count).map(|host| ts(&format!("10.0.{}.{}", host / 256, host % 256))).collect() };
+    let ports =
+        |count: u16| -> Vec<_> { (0..count).map(|port| ts(&format!("10.0.0.0/8[tcp/{}]", port * 2 + 1))).collect() };
+    assert_eq!(narrow(&ports(15), &hosts(17)).len(), 255);
+    assert_eq!(narrow(&ports(16), &hosts(16)), []);
+    let start = std::time::Instant::now();
+    assert_eq!(narrow(&ports(255), &hosts(255)), []);
+    assert!(start.elapsed().as_secs() < 5);
+    // What is covered does not count.
+    let mut covered = hosts(255);
+    covered.push(ts("10.0.0.0/16"));
+    assert_eq!(narrow(&ports(200), &covered).len(), 200);
+}

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use strongswan::credentials::{Certificate, HashAlgorithm, SigningKey};
 
 use super::keys::AuthKeys;
-use crate::config::PeerConfig;
 use crate::v2::AuthVerified;
 use crate::wire::Nonce;
 
@@ -30,8 +29,6 @@ pub(crate) struct Handshake {
     pub(crate) presented: Vec<Arc<Certificate>>,
     /// The key of our round, whose certificates go along.
     pub(crate) signer: Option<SigningKey>,
-    /// Connections to fall back to, best first.
-    pub(crate) candidates: Vec<Arc<PeerConfig>>,
     /// Both sides are authenticated.
     pub(crate) verified: Option<AuthVerified>,
 }

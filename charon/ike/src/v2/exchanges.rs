@@ -4,7 +4,7 @@ use strongswan::clock::MonoTime;
 
 use super::task::Task;
 use crate::task::TaskType;
-use crate::wire::{ExchangeType, MessageId, Reassembler};
+use crate::wire::{ExchangeType, Header, MessageId, Reassembler};
 
 /// A task that waits for its turn.
 #[derive(Debug)]
@@ -30,6 +30,27 @@ pub(crate) struct Answered {
     /// SHA-1 of the request's datagram, or of its first fragment.
     pub(crate) hash: [u8; 20],
     pub(crate) packets: Vec<Vec<u8>>,
+    /// How often it was sent again while nobody was authenticated.
+    pub(super) repeated: u8,
+}
+
+/// How often a response is sent again to somebody who is not authenticated. Peers that lose packets ask a handful of times;
+/// whoever has somebody else's address as his source must not get more out of us.
+const MAX_REPEATED: u8 = 12;
+
+impl Answered {
+    /// The response to the request of this hash.
+    pub(super) fn new(hash: [u8; 20], packets: Vec<Vec<u8>>) -> Self {
+        Self { hash, packets, repeated: 0 }
+    }
+
+    /// The response to send once more, unless somebody has asked for it too often.
+    pub(super) fn again(&mut self, authenticated: bool) -> Option<Vec<Vec<u8>>> {
+        if !authenticated {
+            self.repeated = self.repeated.checked_add(1).filter(|count| *count <= MAX_REPEATED)?;
+        }
+        Some(self.packets.clone())
+    }
 }
 
 /// Tasks and exchanges of an IKE_SA.
@@ -51,6 +72,21 @@ pub(crate) struct Exchanges {
 }
 
 impl Exchanges {
+    /// Which reassembler a message uses.
+    pub(super) fn slot(header: &Header) -> usize {
+        usize::from(header.is_response())
+    }
+
+    /// Forgets the fragments of a message that has arrived in one piece.
+    pub(super) fn drop_fragments(&mut self, header: &Header) {
+        if let Some(reassembler) = self.reassembly.get_mut(Self::slot(header)) {
+            *reassembler = None;
+        }
+        if header.is_request() {
+            self.first_fragment = None;
+        }
+    }
+
     /// Whether no exchange is under way in either direction.
     pub(crate) fn is_idle(&self) -> bool {
         self.request.is_none() && self.active.is_empty() && self.passive.is_empty()

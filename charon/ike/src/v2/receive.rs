@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use strongswan::crypto::hash::sha1;
 use strongswan::log;
 
+use super::exchanges::Exchanges;
 use super::task::{Failure, Incoming};
 use crate::env::Env;
 use crate::output::Alert;
@@ -13,11 +14,6 @@ use crate::wire::{
     self, ExchangeType, Header, Message, MessageId, Notify, NotifyType, Progress, Protected, ProtectionError, Reaction,
     Reassembler, Received, WireError,
 };
-
-/// Which reassembler a message uses.
-fn slot(header: &Header) -> usize {
-    usize::from(header.is_response())
-}
 
 impl IkeSa {
     /// A datagram arrived.
@@ -95,9 +91,9 @@ impl IkeSa {
             return true;
         }
         if id.next() == expected && id != MessageId(u32::MAX) {
-            let packets = self.exchanges.answered.as_ref();
-            let packets = packets.filter(|answered| answered.hash == sha1(&[data]));
-            if let Some(packets) = packets.map(|answered| answered.packets.clone()) {
+            let authenticated = self.is_authenticated();
+            let answered = self.exchanges.answered.as_mut().filter(|answered| answered.hash == sha1(&[data]));
+            if let Some(packets) = answered.and_then(|answered| answered.again(authenticated)) {
                 log!(IKE, 1, "received retransmit of request with ID {id}, retransmitting response");
                 self.alert(Alert::RetransmitReceive);
                 self.transmit_to(env, local, remote, &packets);
@@ -123,7 +119,12 @@ impl IkeSa {
             return Err(WireError::Protection(ProtectionError::Missing));
         };
         let Some(place) = protected.fragment() else {
-            return protected.unprotect(cipher, datagram).map(Some);
+            let message = protected.unprotect(cipher, datagram);
+            if !matches!(message, Err(WireError::Protection(_))) {
+                // the peer sends in one piece what it had sent in fragments: those are of no use any more
+                self.exchanges.drop_fragments(&header);
+            }
+            return message.map(Some);
         };
         let content = protected.open(cipher, datagram)?;
         log!(ENC, 1, "parsed {}", place.notation(&header));
@@ -131,7 +132,7 @@ impl IkeSa {
         if place.number == 1 && header.is_request() {
             self.exchanges.first_fragment = Some(Box::new(hash));
         }
-        let Some(reassembler) = self.exchanges.reassembly.get_mut(slot(&header)) else { return Ok(None) };
+        let Some(reassembler) = self.exchanges.reassembly.get_mut(Exchanges::slot(&header)) else { return Ok(None) };
         let buffer = reassembler.get_or_insert_with(|| Box::new(Reassembler::new(env.settings.max_packet)));
         match buffer.add(&header, place, protected.first(), content)? {
             Progress::Waiting => Ok(None),

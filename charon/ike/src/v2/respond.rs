@@ -106,8 +106,12 @@ impl IkeSa {
             }
         };
         self.keep_init(message.header.exchange, &packets);
-        self.transmit_to(env, incoming.local, incoming.remote, &packets);
-        self.exchanges.answered = Some(Box::new(Answered { hash, packets }));
+        // nobody knows whose address the request came from: a refusal must not be more than was asked with
+        let refusal = message.header.exchange == ExchangeType::IkeSaInit && message.sa().is_none();
+        if !refusal || packets.iter().map(Vec::len).sum::<usize>() <= incoming.datagram.len() {
+            self.transmit_to(env, incoming.local, incoming.remote, &packets);
+        }
+        self.exchanges.answered = Some(Box::new(Answered::new(hash, packets)));
         self.exchanges.expected_id = self.exchanges.expected_id.next();
     }
 

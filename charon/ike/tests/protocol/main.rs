@@ -16,6 +16,7 @@ mod certificates;
 mod child;
 mod delete;
 mod handshake;
+mod limits;
 mod malformed;
 mod modes;
 mod rekey;

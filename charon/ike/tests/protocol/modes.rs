@@ -100,3 +100,22 @@ fn unique_marks_survive_rekeying() {
     sim.settle();
     assert_eq!(marks(&sim), before);
 }
+
+#[test]
+fn a_child_with_unique_marks_is_no_duplicate_of_another() {
+    for (mark, children) in [(MarkValue::Fixed(1), 1), (MarkValue::Unique, 2)] {
+        let mut sim = Sim::pair();
+        sim.configure_host(A, |peer| {
+            let child = Arc::make_mut(&mut peer.children[0]);
+            child.mark_in = MarkConfig { value: mark, mask: u32::MAX };
+            child.mark_out = child.mark_in;
+        });
+        sim.establish();
+        let peer = sim.hosts[A].sas[0].config().cloned().unwrap();
+        sim.hosts[A].connections.0[0] = peer;
+        sim.initiate(A);
+        sim.settle();
+        assert_eq!(sim.children(A).len(), children, "{mark:?}");
+        assert_eq!(sim.hosts[A].kernel.reserved_spis(), 0);
+    }
+}

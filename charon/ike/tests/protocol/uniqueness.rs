@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use ike::config::UniquePolicy;
-use ike::{Alert, Event};
+use ike::{Alert, Event, IkeSaState, Input};
 
+use crate::sim::net::Fate;
 use crate::sim::{A, B, Sim};
 
 /// A pair with this policy on the responder, connected once.
@@ -66,4 +67,20 @@ fn keep_accepts_the_same_host() {
     let mut sim = pair(UniquePolicy::Keep);
     connect_again(&mut sim, false);
     assert_eq!(sim.hosts[B].sas.len(), 2);
+}
+
+#[test]
+fn an_ike_sa_that_is_being_deleted_is_no_rival() {
+    let mut sim = pair(UniquePolicy::Keep);
+    // B wants to be rid of the first one, but cannot tell A, who connects from another port meanwhile.
+    let sun = sim.hosts[B].address;
+    sim.net.script(move |datagram| match datagram.header() {
+        Some(header) if datagram.from.ip() == sun && header.is_request() => Fate::Drop,
+        _ => Fate::Pass,
+    });
+    sim.input(B, Input::TerminateIke { force: false });
+    sim.hosts[A].settings.port = 501;
+    connect_again(&mut sim, false);
+    let states: Vec<_> = sim.hosts[B].sas.iter().map(|sa| sa.state()).collect();
+    assert_eq!(states, [IkeSaState::Deleting, IkeSaState::Established]);
 }

@@ -2,6 +2,7 @@
 
 use strongswan::log;
 
+use super::auth::concerns_child;
 use super::child_delete::{ChildDeleteInitiator, DeletedSpis};
 use super::child_negotiation::{Answer, Offer, OfferError};
 use crate::config::Childless;
@@ -42,13 +43,22 @@ impl ChildCreateInitiator {
         matches!(childless, Childless::Prefer | Childless::Force) && sa.extensions.contains(Extensions::CHILDLESS)
     }
 
-    /// An equal CHILD_SA makes this one superfluous.
-    fn find_duplicate(&self, sa: &IkeSa) -> bool {
-        let reqid = self.request.reqid;
+    /// An equal CHILD_SA makes this one superfluous. One with marks or interfaces of its own (`%unique`) is none, nor is
+    /// one of another trap, unless it serves the packet that hit this one.
+    fn find_duplicate(&mut self, sa: &mut IkeSa, env: &Env<'_>) -> bool {
+        let tags = self.offer.tags(sa, env);
+        let InitiateChild { config, reqid, packet, .. } = &self.request;
+        let covers = |child: &crate::sa::ChildSa| {
+            packet.as_ref().is_some_and(|(source, destination)| {
+                child.local_ts.iter().any(|ts| ts.contains(source))
+                    && child.remote_ts.iter().any(|ts| ts.contains(destination))
+            })
+        };
         let same = |child: &&crate::sa::ChildSa| {
             child.state() == ChildSaState::Installed
-                && *child.config == *self.request.config
-                && reqid.is_none_or(|reqid| child.reqid == Some(reqid))
+                && *child.config == **config
+                && child.tags == tags
+                && (reqid.is_none_or(|reqid| child.reqid == Some(reqid)) || covers(child))
         };
         let Some(duplicate) = sa.children.iter().find(same) else { return false };
         let label = self.offer.child.as_ref().map_or_else(|| self.request.config.name.to_string(), ToString::to_string);
@@ -93,7 +103,8 @@ impl Task for ChildCreateInitiator {
             }
             _ => {
                 self.in_auth = false;
-                if self.find_duplicate(sa) {
+                if self.find_duplicate(sa, env) {
+                    self.offer.abandon(env);
                     sa.report_child_failed(&self.request.config);
                     message.cancelled = true;
                     return Ok(Progress::Done);
@@ -151,7 +162,11 @@ impl Task for ChildCreateInitiator {
                 sa.queue_at(env.now + delay, Box::new(Self::new(self.request.clone())));
             }
             Err(OfferError::Refused(kind)) => {
-                log!(IKE, 1, "received {kind} notify, no CHILD_SA built");
+                if concerns_child(kind) {
+                    log!(IKE, 1, "received {kind} notify, no CHILD_SA built");
+                } else {
+                    log!(IKE, 1, "received {kind} notify error");
+                }
                 self.failed(sa, env);
             }
             Err(OfferError::Unusable) => {

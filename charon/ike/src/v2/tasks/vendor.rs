@@ -18,8 +18,13 @@ impl Task for Vendor {
     }
 
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
-        if env.settings.send_vendor_id && message.exchange() == ExchangeType::IkeSaInit {
-            message.push(VendorId::strongswan());
+        if message.exchange() == ExchangeType::IkeSaInit {
+            if env.settings.send_vendor_id {
+                message.push(VendorId::strongswan());
+            }
+            if env.settings.cisco_flexvpn {
+                message.push(VendorId::flexvpn());
+            }
         }
         Ok(if sa.id.role == crate::Role::Responder { Progress::Done } else { Progress::More })
     }

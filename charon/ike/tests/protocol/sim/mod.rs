@@ -209,15 +209,21 @@ impl Sim {
 
     /// Delivers other payloads from the sender of `datagram`, under its keys; returns what is sent in reaction.
     pub fn deliver_instead(&mut self, datagram: Datagram, header: Header, payloads: &[Payload]) -> Vec<Datagram> {
+        let before = self.sent.len();
+        let forged = self.forge(datagram, header, payloads);
+        self.deliver(forged);
+        self.sent[before..].to_vec()
+    }
+
+    /// Other payloads from the sender of `datagram`, under its keys.
+    pub fn forge(&mut self, datagram: Datagram, header: Header, payloads: &[Payload]) -> Datagram {
         let mut w = Writer::default();
         emit_chain(payloads, &mut w);
         let first = payloads.first().map_or(PayloadType::NoNext, Payload::kind);
         let mut rng = self.rng.fork();
         let sender = self.ike_of(datagram.from.ip(), &datagram);
         let data = ike::testing::seal(sender, &mut rng, &header, first, &w.finish().unwrap()).unwrap();
-        let before = self.sent.len();
-        self.deliver(Datagram { data, ..datagram });
-        self.sent[before..].to_vec()
+        Datagram { data, ..datagram }
     }
 
     /// Lets time pass.

@@ -160,7 +160,7 @@ impl AuthInitiator {
 }
 
 /// Errors that concern the CHILD_SA only (spec §5.3).
-fn concerns_child(kind: NotifyType) -> bool {
+pub(in crate::v2::tasks) fn concerns_child(kind: NotifyType) -> bool {
     matches!(
         kind,
         NotifyType::NoProposalChosen

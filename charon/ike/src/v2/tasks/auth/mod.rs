@@ -5,4 +5,5 @@ mod responder;
 mod rounds;
 
 pub(crate) use initiator::AuthInitiator;
+pub(super) use initiator::concerns_child;
 pub(crate) use responder::AuthResponder;

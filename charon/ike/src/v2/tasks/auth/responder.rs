@@ -11,7 +11,7 @@ use crate::config::{PeerConfig, UniquePolicy};
 use crate::env::Env;
 use crate::input::DuplicateAction;
 use crate::output::{Alert, Output};
-use crate::sa::{Conditions, Connection, Extensions, IkeSa};
+use crate::sa::{Conditions, Connection, Extensions, IkeSa, IkeSaState};
 use crate::task::TaskType;
 use crate::v2::auth::{AuthVerified, VerifiedRound};
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
@@ -30,6 +30,9 @@ pub(crate) struct AuthResponder {
     sent: usize,
     failed: bool,
     initial_contact: bool,
+    /// Connections to fall back to, once they are needed, the best one last. Not kept from one message to the next: with
+    /// many connections that is more than anybody may cost us who is not authenticated.
+    alternatives: Option<Vec<Arc<PeerConfig>>>,
 }
 
 impl Task for AuthResponder {
@@ -57,10 +60,11 @@ impl Task for AuthResponder {
             sa.alert(Alert::LocalAuthFailed);
             return Self::reject(message);
         }
+        self.alternatives = None;
         if !self.peer_done || self.sent < config.local.len() {
             return Ok(Progress::More);
         }
-        if !self.enforce(sa) || !self.keep_unique(sa, env) {
+        if !self.enforce(sa, env) || !self.keep_unique(sa, env) {
             return Self::reject(message);
         }
         let proof = AuthVerified::new(&self.verified);
@@ -109,7 +113,7 @@ impl AuthResponder {
         self.verified.push(round);
         self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
         while !self.last_round_complies(sa) || !self.keeps_secret(sa, &me) {
-            self.switch_config(sa, "non-matching authentication done")?;
+            self.switch_config(sa, env, "non-matching authentication done")?;
         }
         Some(())
     }
@@ -136,6 +140,22 @@ impl AuthResponder {
         !shared || self.own_id(sa).as_ref() == Some(me)
     }
 
+    /// The connections this IKE_SA may use, best first.
+    fn candidates(&self, sa: &IkeSa, env: &Env<'_>, other: &Identity) -> Vec<Arc<PeerConfig>> {
+        let algorithms = sa.algorithms.as_ref();
+        let candidates = env.config.peer_configs(sa.local, sa.remote, self.wanted.as_ref(), Some(other), 2);
+        let fits = |config: &Arc<PeerConfig>| {
+            // what IKE_SA_INIT agreed on by another connection's proposals must do for this one
+            let proposals = without_additional_key_exchanges(&config.ike.proposals);
+            let fits = algorithms.is_some_and(|algorithms| algorithms.are_in(&proposals));
+            if !fits {
+                log!(CFG, 2, "ignore candidate '{}' without matching IKE proposal", config.name);
+            }
+            fits
+        };
+        candidates.into_iter().filter(fits).collect()
+    }
+
     fn select_config(&self, sa: &mut IkeSa, env: &Env<'_>, other: &Identity) -> Option<()> {
         let any = Identity::any();
         let me = self.wanted.as_ref();
@@ -147,41 +167,40 @@ impl AuthResponder {
             me.unwrap_or(&any),
             sa.remote.ip()
         );
-        let algorithms = sa.algorithms.clone();
-        let candidates = env.config.peer_configs(sa.local, sa.remote, me, Some(other), 2);
-        let fits = |config: &Arc<PeerConfig>| {
-            // what IKE_SA_INIT agreed on by another connection's proposals must do for this one
-            let proposals = without_additional_key_exchanges(&config.ike.proposals);
-            let fits = algorithms.as_ref().is_some_and(|algorithms| algorithms.are_in(&proposals));
-            if !fits {
-                log!(CFG, 2, "ignore candidate '{}' without matching IKE proposal", config.name);
-            }
-            fits
-        };
-        let mut candidates: Vec<_> = candidates.into_iter().filter(fits).collect();
-        if candidates.is_empty() {
+        let Some(selected) = self.candidates(sa, env, other).into_iter().next() else {
             log!(CFG, 1, "no matching peer config found");
             return None;
-        }
-        let selected = candidates.remove(0);
+        };
         log!(CFG, 1, "selected peer config '{}'", selected.name);
         sa.connection = Connection::Peer(selected);
-        sa.handshake()?.candidates = candidates;
         Some(())
     }
 
     /// Falls back to the next candidate whose rounds so far fit.
-    fn switch_config(&self, sa: &mut IkeSa, why: &str) -> Option<()> {
+    fn switch_config(&mut self, sa: &mut IkeSa, env: &Env<'_>, why: &str) -> Option<()> {
         log!(CFG, 1, "selected peer config '{}' unacceptable: {why}", sa.name());
-        let candidates = &mut sa.handshake()?.candidates;
-        if candidates.is_empty() {
+        let alternatives = match self.alternatives.take() {
+            Some(alternatives) => alternatives,
+            None => self.after_current(sa, env),
+        };
+        let Some(next) = self.alternatives.insert(alternatives).pop() else {
             log!(CFG, 1, "no alternative config found");
             return None;
-        }
-        let next = candidates.remove(0);
+        };
         log!(CFG, 1, "switching to peer config '{}'", next.name);
         sa.connection = Connection::Peer(next);
         Some(())
+    }
+
+    /// The candidates behind the one in use, the best one last. None if that is loaded no more: nobody knows then which
+    /// ones were tried.
+    fn after_current(&self, sa: &IkeSa, env: &Env<'_>) -> Vec<Arc<PeerConfig>> {
+        // the identity of its first round selects a connection
+        let other = self.verified.first().map(VerifiedRound::identity).or(sa.remote_id.as_ref());
+        let Some(other) = other else { return Vec::new() };
+        let mut candidates = self.candidates(sa, env, other).into_iter();
+        candidates.by_ref().find(|candidate| *candidate.name == *sa.name());
+        candidates.rev().collect()
     }
 
     /// Whether every round so far is what the selected configuration demands.
@@ -218,12 +237,12 @@ impl AuthResponder {
     }
 
     /// All rounds the configuration demands took place; other candidates may be content with these.
-    fn enforce(&self, sa: &mut IkeSa) -> bool {
+    fn enforce(&mut self, sa: &mut IkeSa, env: &Env<'_>) -> bool {
         while let Some(config) = sa.config() {
             if self.verified.len() >= config.remote.len() && self.last_round_complies(sa) {
                 return true;
             }
-            if self.switch_config(sa, "insufficient authentication rounds").is_none() {
+            if self.switch_config(sa, env, "insufficient authentication rounds").is_none() {
                 return false;
             }
         }
@@ -255,7 +274,10 @@ impl AuthResponder {
             UniquePolicy::Keep => false,
         };
         let mut kept = false;
-        for duplicate in duplicates.iter().filter(|duplicate| *duplicate.config == *config) {
+        // one that is being replaced or deleted is no reason to do anything
+        let alive = |state| matches!(state, IkeSaState::Established | IkeSaState::Rekeying);
+        let rivals = duplicates.iter().filter(|other| alive(other.state) && *other.config == *config);
+        for duplicate in rivals {
             let same_host = duplicate.remote == sa.remote;
             if !replaces && !kept {
                 if !same_host {

@@ -8,7 +8,7 @@ use strongswan::selectors::{TrafficSelector, narrow};
 
 use super::super::child_select::{self, Wanted};
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, announce, behind_nat, check_mode, feasible, install, own_selectors};
+use super::{Inherited, announce, behind_nat, feasible, few_policies, fits_mode, install, own_selectors, within_limit};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -75,6 +75,7 @@ impl Answer {
         let (Some(payload), Some(ts_i), Some(ts_r)) = (self.sa.take(), self.ts_i.take(), self.ts_r.take()) else {
             return Err(Notify::new(NotifyType::InvalidSyntax));
         };
+        within_limit(sa, env, replaced.is_some()).map_err(Notify::new)?;
         let asked = Asked { local: ts_r.selectors, remote: ts_i.selectors };
         let (config, asked) = self.select_config(sa, env, asked, replaced.as_ref().map(|(config, _)| config))?;
         let configured = feasible(&config, in_auth);
@@ -198,10 +199,11 @@ impl Answer {
         let (local, remote) = own_selectors(sa, &child.config, child.mode, &sa.dynamic_hosts());
         child.local_ts = narrow(&local, &asked.local);
         child.remote_ts = narrow(&remote, &asked.remote);
-        if child.mode == Mode::Transport && check_mode(child, sa).is_err() {
+        if !fits_mode(child, sa) {
             child.mode = Mode::Tunnel;
         }
-        if child.local_ts.is_empty() || child.remote_ts.is_empty() {
+        let configured = local.len().saturating_mul(remote.len());
+        if child.local_ts.is_empty() || child.remote_ts.is_empty() || !few_policies(child, env, configured) {
             log!(IKE, 1, "no acceptable traffic selectors found");
             sa.alert(Alert::TsMismatch);
             return Err(NotifyType::TsUnacceptable);

@@ -19,7 +19,7 @@ use crate::env::Env;
 use crate::ids::Reqid;
 use crate::kernel::Features;
 use crate::output::Alert;
-use crate::sa::{ChildSa, DynamicHosts, IkeSa, InstallError, Tags};
+use crate::sa::{ChildSa, ChildSaState, DynamicHosts, IkeSa, InstallError, Tags};
 use crate::v2::task::Outgoing;
 use crate::wire::{Message, Nonce, NotifyType};
 
@@ -107,15 +107,53 @@ fn announce(env: &Env<'_>, message: &mut Outgoing, mode: Mode) {
     }
 }
 
-/// Transport mode is between the endpoints only.
-fn check_mode(child: &ChildSa, sa: &IkeSa) -> Result<(), ()> {
-    let hosts = child.local_ts.iter().all(|ts| ts.is_host(Some(sa.local.ip())))
-        && child.remote_ts.iter().all(|ts| ts.is_host(Some(sa.remote.ip())));
-    if child.mode == Mode::Transport && !hosts {
-        log!(IKE, 1, "TRANSPORT mode requested by responder is unacceptable");
-        return Err(());
+/// Whether the selectors are such as the mode can carry: transport mode is between the endpoints only, and BEET between
+/// hosts, as their addresses are not in the packets.
+fn fits_mode(child: &ChildSa, sa: &IkeSa) -> bool {
+    let hosts = |local, remote| {
+        child.local_ts.iter().all(|ts| ts.is_host(local)) && child.remote_ts.iter().all(|ts| ts.is_host(remote))
+    };
+    match child.mode {
+        Mode::Transport => hosts(Some(sa.local.ip()), Some(sa.remote.ip())),
+        Mode::Beet => hosts(None, None),
+        Mode::Tunnel | Mode::TransportProxy | Mode::Iptfs | Mode::Pass | Mode::Drop => true,
     }
-    Ok(())
+}
+
+/// Replaced CHILD_SAs that may linger beyond twice the number of living ones before no more are replaced for the moment.
+const LINGERING: usize = 8;
+
+/// Refuses the peer a CHILD_SA more than it may have (`charon.childsa_limit`). One that replaces another does not count,
+/// but those that it replaced and did not delete add up, too.
+fn within_limit(sa: &IkeSa, env: &Env<'_>, replaces: bool) -> Result<(), NotifyType> {
+    let limit = env.settings.childsa_limit;
+    if limit == 0 {
+        return Ok(());
+    }
+    let most = limit.saturating_mul(2).saturating_add(LINGERING);
+    let living = |state| !matches!(state, ChildSaState::Rekeyed | ChildSaState::Deleting | ChildSaState::Deleted);
+    let count = sa.children.iter().filter(|child| living(child.state())).count();
+    let refused = if !replaces && count >= limit {
+        NotifyType::NoAdditionalSas
+    } else if sa.children.len() >= most {
+        NotifyType::TemporaryFailure
+    } else {
+        return Ok(());
+    };
+    log!(IKE, 1, "limit of {limit} CHILD_SAs reached, sending {refused}");
+    Err(refused)
+}
+
+/// Whether the policies of a CHILD_SA, which are pairs of its selectors, are as many as a peer may have of those that the
+/// configuration has (`charon.childsa_policy_limit`).
+fn few_policies(child: &ChildSa, env: &Env<'_>, configured: usize) -> bool {
+    let limit = env.settings.childsa_policy_limit;
+    let policies = child.local_ts.len().saturating_mul(child.remote_ts.len());
+    let few = limit == 0 || policies <= limit.max(configured);
+    if !few {
+        log!(IKE, 1, "{policies} pairs of traffic selectors exceed the limit of {limit}");
+    }
+    few
 }
 
 /// Derives keys and installs the CHILD_SA. On failure the caller still owns it and has to uninstall it.

@@ -7,7 +7,7 @@ use strongswan::log;
 use strongswan::selectors::{TrafficSelector, narrow, resolve};
 
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, agree_mode, announce, behind_nat, check_mode, feasible, install, own_selectors};
+use super::{Inherited, agree_mode, announce, behind_nat, feasible, few_policies, fits_mode, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -111,6 +111,12 @@ impl Offer {
         message.push(Payload::TsI(Ts::new(local)));
         message.push(Payload::TsR(Ts::new(remote)));
         Ok(())
+    }
+
+    /// The marks and interfaces the CHILD_SA is going to have.
+    pub(in crate::v2::tasks) fn tags(&mut self, sa: &mut IkeSa, env: &Env<'_>) -> Tags {
+        let child = self.child.take().unwrap_or_else(|| self.create(sa, env));
+        self.child.insert(child).tags
     }
 
     fn create(&self, sa: &mut IkeSa, env: &Env<'_>) -> Box<ChildSa> {
@@ -249,12 +255,16 @@ impl Offer {
             child.local_ts = narrow(&local, &ts_i.selectors);
             child.remote_ts = narrow(&remote, &ts_r.selectors);
         }
-        if child.local_ts.is_empty() || child.remote_ts.is_empty() || child.spi_out.is_none() {
+        let few = few_policies(child, env, local.len().saturating_mul(remote.len()));
+        if child.local_ts.is_empty() || child.remote_ts.is_empty() || child.spi_out.is_none() || !few {
             log!(IKE, 1, "no acceptable traffic selectors found");
             sa.alert(Alert::TsMismatch);
             return Err(OfferError::Unusable);
         }
-        check_mode(child, sa).map_err(|()| OfferError::Unusable)?;
+        if !fits_mode(child, sa) {
+            log!(IKE, 1, "{} mode requested by responder is unacceptable", child.mode);
+            return Err(OfferError::Unusable);
+        }
         let nonces = self.own_nonce.as_ref().zip(self.peer_nonce.as_ref()).ok_or(OfferError::Unusable)?;
         let defer = self.inherited.is_some();
         install(sa, env, child, shared.as_ref(), nonces, defer).map_err(|_| OfferError::Unusable)
