@@ -71,6 +71,11 @@ pub enum Input {
         /// The new address.
         remote: SocketAddr,
     },
+    /// Addresses of this machine, or the ways to others, changed.
+    Roam {
+        /// Addresses, not routes alone.
+        address: bool,
+    },
     /// A newer IKE_SA with the same peer replaces this one.
     Replaced(DuplicateAction),
     /// The daemon shuts down: send DELETEs, wait for nothing.

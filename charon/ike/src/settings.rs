@@ -57,6 +57,8 @@ pub struct IkeSettings {
     pub ignore_acquire_ts: bool,
     /// `retry_initiate_interval`: retry resolving the peer's name after this long, zero for never.
     pub retry_initiate_interval: Duration,
+    /// `check_current_path`: after a change of addresses or routes make sure that the path in use still works.
+    pub check_current_path: bool,
 }
 
 impl Default for IkeSettings {
@@ -87,6 +89,7 @@ impl Default for IkeSettings {
             make_before_break: true,
             ignore_acquire_ts: false,
             retry_initiate_interval: Duration::ZERO,
+            check_current_path: false,
         }
     }
 }

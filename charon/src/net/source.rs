@@ -6,7 +6,7 @@ use ike::kernel::Kernel;
 
 /// Our address towards `remote`, as the data plane knows it or else as the system's routes say.
 pub(crate) fn source_address(kernel: &dyn Kernel, remote: IpAddr) -> Option<IpAddr> {
-    kernel.source_address(remote).or_else(|| routed(remote))
+    kernel.source_address(remote, None).or_else(|| routed(remote))
 }
 
 /// What the system would choose; nothing is sent.

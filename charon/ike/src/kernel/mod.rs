@@ -104,9 +104,16 @@ pub trait Kernel: Send + Sync {
     /// [`KernelError::NotFound`] if one is not there.
     fn delete_policies(&self, policies: &PolicyParams<'_>) -> Result<(), KernelError>;
 
-    /// Our address towards `remote` outside of all tunnels. `None` if the data plane knows nothing the system does not.
-    fn source_address(&self, _remote: IpAddr) -> Option<IpAddr> {
+    /// Our address towards `remote` outside of all tunnels: `preferred` if a route leads there from it, else that of the
+    /// best route. `None` if there is no route.
+    fn source_address(&self, _remote: IpAddr, _preferred: Option<IpAddr>) -> Option<IpAddr> {
         None
+    }
+
+    /// The addresses at which peers may reach us, best first: none of tunnels, of the loopback or the link alone, or of
+    /// interfaces to leave alone.
+    fn local_addresses(&self) -> Vec<IpAddr> {
+        Vec::new()
     }
 
     /// Makes `address` one of this machine's until the result is dropped. `outer` is our address on the way to the peer

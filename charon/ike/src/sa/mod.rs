@@ -11,6 +11,7 @@ mod keys;
 mod lifecycle;
 mod path;
 mod restart;
+mod roam;
 mod state;
 mod timeout;
 mod timers;
@@ -195,6 +196,7 @@ impl IkeSa {
             Input::RekeyChild { child } => self.rekey_child(env, child),
             Input::ExpireChild { protocol, spi, hard } => self.expire_child(env, protocol, spi, hard),
             Input::MappingChanged { protocol, spi, remote } => self.mapping_changed(env, protocol, spi, remote),
+            Input::Roam { address } => self.roam(env, address),
             Input::Replaced(action) => self.replaced(env, action),
             Input::Shutdown => self.shutdown(env),
         }

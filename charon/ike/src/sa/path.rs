@@ -147,7 +147,8 @@ impl IkeSa {
     /// A keepalive may be due.
     pub(super) fn keepalive(&mut self, env: &mut Env<'_>) {
         let interval = env.settings.keep_alive;
-        if interval.is_zero() || !self.conditions.contains(Conditions::NAT_HERE) {
+        let wanted = self.conditions.contains(Conditions::NAT_HERE) && !self.conditions.contains(Conditions::STALE);
+        if interval.is_zero() || !wanted {
             return;
         }
         let idle = self.outbound_idle(env);

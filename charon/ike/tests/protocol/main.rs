@@ -18,6 +18,7 @@ mod delete;
 mod handshake;
 mod limits;
 mod malformed;
+mod mobility;
 mod modes;
 mod rekey;
 mod sim;

@@ -28,6 +28,19 @@ impl Network {
     /// # Errors
     /// As the kernel reports.
     pub fn route_past(&self, destination: IpAddr, table: u32) -> Result<Option<Nexthop>, NetlinkError> {
+        let Some(hop) = self.routes_past(destination, table)?.first().copied() else { return Ok(None) };
+        let source = match hop.source {
+            Some(source) => Some(source),
+            None => choose(&self.addresses()?, hop.interface, hop.gateway.unwrap_or(destination)),
+        };
+        Ok(Some(Nexthop { source, ..hop }))
+    }
+
+    /// The ways to `destination` by the routes outside of `table`, best first. Sources are those that routes name.
+    ///
+    /// # Errors
+    /// As the kernel reports.
+    pub(super) fn routes_past(&self, destination: IpAddr, table: u32) -> Result<Vec<Nexthop>, NetlinkError> {
         let mut request = RouteMessage::default();
         request.header.address_family = super::route::family(destination);
         let answers = self.request(RouteNetlinkMessage::GetRoute(request), NLM_F_DUMP)?;
@@ -35,13 +48,9 @@ impl Network {
             RouteNetlinkMessage::NewRoute(route) => candidate(route, destination, table),
             _ => None,
         });
-        let best = candidates.min_by_key(|candidate| (Reverse(candidate.prefix_len), candidate.metric));
-        let Some(Candidate { hop, .. }) = best else { return Ok(None) };
-        let source = match hop.source {
-            Some(source) => Some(source),
-            None => choose(&self.addresses()?, hop.interface, hop.gateway.unwrap_or(destination)),
-        };
-        Ok(Some(Nexthop { source, ..hop }))
+        let mut candidates: Vec<_> = candidates.collect();
+        candidates.sort_by_key(|candidate| (Reverse(candidate.prefix_len), candidate.metric));
+        Ok(candidates.into_iter().map(|candidate| candidate.hop).collect())
     }
 }
 
@@ -65,7 +74,7 @@ fn candidate(route: &RouteMessage, destination: IpAddr, table: u32) -> Option<Ca
 }
 
 /// The address of an interface that goes with the next hop: one of its network, else one that has a network, else any.
-fn choose(addresses: &[LocalAddress], interface: u32, hop: IpAddr) -> Option<IpAddr> {
+pub(super) fn choose(addresses: &[LocalAddress], interface: u32, hop: IpAddr) -> Option<IpAddr> {
     let usable =
         addresses.iter().filter(|local| local.interface == interface && local.address.is_ipv6() == hop.is_ipv6());
     let best = usable.min_by_key(|local| {

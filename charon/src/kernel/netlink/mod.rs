@@ -2,6 +2,7 @@
 
 mod lookup;
 mod options;
+mod outside;
 mod route;
 mod socket;
 #[cfg(test)]
@@ -9,6 +10,8 @@ mod tests;
 mod virtual_ips;
 mod xfrm;
 
+pub use outside::InterfaceFilter;
+pub(in crate::kernel) use outside::Outside;
 pub use route::{LocalAddress, Network, Nexthop, Packets, Prefix, Route, RouteKind, Rule};
 pub use socket::NetlinkError;
 pub use virtual_ips::InstallVirtualIps;

@@ -116,6 +116,11 @@ impl VirtualIps {
 }
 
 impl VirtualIps {
+    /// Whether an address is there because of us.
+    pub(in crate::kernel) fn contains(&self, address: IpAddr) -> bool {
+        self.installed.lock().get(&address).is_some_and(|installed| installed.interface.is_some())
+    }
+
     /// Removes all of them, whoever uses them.
     pub(in crate::kernel) fn clear(&self) {
         let installed = std::mem::take(&mut *self.installed.lock());

@@ -44,7 +44,7 @@ use strongswan::processing::monotonic;
 use strongswan::selectors::TrafficSelector;
 use strongswan::sync::Mutex;
 
-use super::netlink::{NetlinkError, Network, VirtualIps};
+use super::netlink::{NetlinkError, Network, Outside, VirtualIps};
 use super::{EventSink, KernelEvent};
 use crate::net::EspSink;
 use routes::{RouteError, Routes, Routing};
@@ -73,6 +73,7 @@ pub struct Userspace {
     shared: Arc<Shared>,
     settings: UserspaceSettings,
     virtual_ips: Arc<VirtualIps>,
+    outside: Arc<Outside>,
     /// Dropped to end the threads.
     stop: Mutex<Option<PipeWriter>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -113,6 +114,8 @@ impl Userspace {
             None
         };
         let virtual_ips = VirtualIps::open(settings.virtual_ips.clone(), Some(tun.index()))?;
+        let (filter, tun_index) = (settings.interfaces.clone(), Some(tun.index()));
+        let outside = Outside::open(settings.routing_table, filter, tun_index, Arc::clone(&virtual_ips))?;
         let shared = Arc::new(Shared { plane: Plane::default(), tun, sender, timer: Timer::default(), events });
         let (stop, writer) = io::pipe().map_err(UserspaceError::Start)?;
         let userspace = Self {
@@ -120,6 +123,7 @@ impl Userspace {
             routes,
             settings,
             virtual_ips,
+            outside: Arc::new(outside),
             stop: Mutex::new(Some(writer)),
             threads: Mutex::new(Vec::new()),
         };
@@ -338,9 +342,12 @@ impl Kernel for Userspace {
         if found { Ok(()) } else { Err(KernelError::NotFound) }
     }
 
-    fn source_address(&self, remote: IpAddr) -> Option<IpAddr> {
-        let hop = Network::open().and_then(|network| network.route_past(remote, self.settings.routing_table));
-        hop.ok().flatten().and_then(|hop| hop.source)
+    fn source_address(&self, remote: IpAddr, preferred: Option<IpAddr>) -> Option<IpAddr> {
+        self.outside.source_address(remote, preferred)
+    }
+
+    fn local_addresses(&self) -> Vec<IpAddr> {
+        self.outside.local_addresses()
     }
 
     fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {

@@ -6,7 +6,7 @@ use strongswan::log;
 use strongswan::settings::Settings;
 use strongswan::settings::parse_int;
 
-use crate::kernel::netlink::InstallVirtualIps;
+use crate::kernel::netlink::{InstallVirtualIps, InterfaceFilter};
 
 /// Mark on our own packets if none is configured: the number of strongSwan's routing table.
 const DEFAULT_MARK: u32 = 220;
@@ -30,6 +30,8 @@ pub struct UserspaceSettings {
     pub fwmark: (u32, u32),
     /// `install_virtual_ip`, `install_virtual_ip_on`
     pub virtual_ips: InstallVirtualIps,
+    /// `interfaces_use`, `interfaces_ignore`
+    pub interfaces: InterfaceFilter,
     /// `spi_min` to `spi_max`
     pub spis: RangeInclusive<u32>,
 }
@@ -44,6 +46,7 @@ impl Default for UserspaceSettings {
             routing_table_prio: 220,
             fwmark: (DEFAULT_MARK, u32::MAX),
             virtual_ips: InstallVirtualIps::default(),
+            interfaces: InterfaceFilter::All,
             spis: 0xc000_0000..=0xcfff_ffff,
         }
     }
@@ -66,6 +69,7 @@ impl UserspaceSettings {
             routing_table_prio: settings.get_int("charon.routing_table_prio", default.routing_table_prio),
             fwmark: marks.iter().find_map(|path| mark(settings, path)).unwrap_or(default.fwmark),
             virtual_ips: InstallVirtualIps::from_settings(settings),
+            interfaces: InterfaceFilter::from_settings(settings),
             spis: if min <= max { min..=max } else { max..=min },
         }
     }
@@ -104,6 +108,7 @@ mod tests {
         let settings = read(
             "charon { install_routes = no\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
              install_virtual_ip_on = lo
+ interfaces_ignore = eth1
              plugins { kernel-libipsec { raw_esp = yes\n allow_peer_ts = yes\n fwmark = 0x10/0xf0\n } } }",
         );
         let expected = UserspaceSettings {
@@ -114,6 +119,7 @@ mod tests {
             routing_table_prio: 8,
             fwmark: (0x10, 0xf0),
             virtual_ips: InstallVirtualIps::On("lo".to_owned()),
+            interfaces: InterfaceFilter::Ignore(vec!["eth1".to_owned()]),
             spis: 0x200..=0x300,
         };
         assert_eq!(settings, expected);

@@ -55,13 +55,15 @@ const COOKIE: &[u8] = b"chocolate";
 
 impl Host {
     pub fn new(name: &'static str, address: &str, first_spi: u32, mut rng: SimRng, trace: Trace) -> Self {
+        let kernel = FakeKernel::new(first_spi, Features::empty());
+        kernel.set_addresses(&[address.parse().unwrap()]);
         Self {
             name,
             address: address.parse().unwrap(),
             settings: IkeSettings::default(),
             connections: Connections::default(),
             credentials: Store::default(),
-            kernel: FakeKernel::new(first_spi, Features::empty()),
+            kernel,
             pools: SimPools::default(),
             handlers: SimHandlers::default(),
             ids: Ids::default(),

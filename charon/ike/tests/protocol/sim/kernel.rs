@@ -98,6 +98,10 @@ struct State {
     policies: Vec<InstalledPolicy>,
     violations: Vec<String>,
     failures: Failures,
+    /// Addresses of the host, best first.
+    addresses: Vec<IpAddr>,
+    /// Where no route leads.
+    unreachable: HashSet<IpAddr>,
 }
 
 /// The recording data plane of one host.
@@ -127,7 +131,28 @@ impl FakeKernel {
     /// Loses everything. SPIs are not used again.
     pub fn forget(&self) {
         let mut state = self.state();
-        *state = State { next_spi: state.next_spi, ..State::default() };
+        let (addresses, unreachable) = (std::mem::take(&mut state.addresses), std::mem::take(&mut state.unreachable));
+        *state = State { next_spi: state.next_spi, addresses, unreachable, ..State::default() };
+    }
+
+    /// Gives the host these addresses, best first, and no others.
+    pub fn set_addresses(&self, addresses: &[IpAddr]) {
+        self.state().addresses = addresses.to_vec();
+    }
+
+    /// Whether the host has an address.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.state().addresses.contains(&address)
+    }
+
+    /// Whether a route leads to `remote`.
+    pub fn set_reachable(&self, remote: IpAddr, reachable: bool) {
+        let mut state = self.state();
+        if reachable {
+            state.unreachable.remove(&remote);
+        } else {
+            state.unreachable.insert(remote);
+        }
     }
 
     /// All SAs.
@@ -291,6 +316,20 @@ impl Kernel for FakeKernel {
             }
             None => Err(state.violation(format!("deletion of unknown policy {policy:?}"))),
         }
+    }
+
+    fn source_address(&self, remote: IpAddr, preferred: Option<IpAddr>) -> Option<IpAddr> {
+        let state = self.state();
+        if state.unreachable.contains(&remote) {
+            return None;
+        }
+        let mut usable = state.addresses.iter().copied().filter(|local| local.is_ipv6() == remote.is_ipv6());
+        let preferred = preferred.filter(|preferred| state.addresses.contains(preferred));
+        preferred.or_else(|| usable.next())
+    }
+
+    fn local_addresses(&self) -> Vec<IpAddr> {
+        self.state().addresses.clone()
     }
 
     fn add_virtual_ip(&self, address: IpAddr, _outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {

@@ -130,6 +130,23 @@ impl Sim {
         self.input_to(host, id, input);
     }
 
+    /// Gives a host other addresses, best first, and lets its IKE_SAs know as the kernel's events would.
+    pub fn move_to(&mut self, host: usize, addresses: &[&str]) {
+        let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+        self.hosts[host].kernel.set_addresses(&addresses);
+        if let Some(first) = addresses.first() {
+            self.hosts[host].address = *first;
+        }
+        self.roam(host, true);
+    }
+
+    /// Tells the IKE_SAs of a host that addresses or routes changed.
+    pub fn roam(&mut self, host: usize, address: bool) {
+        for ike in self.hosts[host].snapshots() {
+            self.input_to(host, ike.unique_id, Input::Roam { address });
+        }
+    }
+
     /// Gives an input to an IKE_SA.
     pub fn input_to(&mut self, host: usize, id: UniqueId, input: Input) {
         self.at(host);
@@ -187,7 +204,7 @@ impl Sim {
 
     /// Hands a datagram to the host it is addressed to.
     pub fn deliver(&mut self, datagram: Datagram) {
-        let Some(host) = self.hosts.iter().position(|host| host.address == datagram.to.ip()) else { return };
+        let Some(host) = self.hosts.iter().position(|host| host.kernel.has_address(datagram.to.ip())) else { return };
         self.at(host);
         self.hosts[host].receive(self.now, datagram);
         self.flush(host);
@@ -196,7 +213,7 @@ impl Sim {
     /// The IKE_SA of a host that a datagram belongs to.
     fn ike_of(&mut self, address: IpAddr, datagram: &Datagram) -> &mut IkeSa {
         let spi = datagram.header().unwrap().initiator_spi;
-        let host = self.hosts.iter_mut().find(|host| host.address == address).unwrap();
+        let host = self.hosts.iter_mut().find(|host| host.kernel.has_address(address)).unwrap();
         host.sas.iter_mut().find(|sa| sa.id().initiator == spi).unwrap()
     }
 
@@ -270,6 +287,10 @@ impl Sim {
     /// Puts what a host wants to send on the network.
     fn flush(&mut self, host: usize) {
         for datagram in self.hosts[host].take_outbox() {
+            if !self.hosts[host].kernel.has_address(datagram.from.ip()) {
+                self.trace.line(format_args!("-> {datagram}: not our address any more"));
+                continue;
+            }
             self.sent.push(datagram.clone());
             let fate = self.net.send(self.now, datagram.clone());
             self.trace.line(format_args!("-> {datagram}: {fate}"));

@@ -44,7 +44,7 @@ use strongswan::sync::Mutex;
 
 use super::options::{bypass, enable_udp_encap};
 use super::socket::NetlinkSocket;
-use super::{NetlinkError, Network, VirtualIps};
+use super::{NetlinkError, Network, Outside, VirtualIps};
 use crate::kernel::EventSink;
 use crate::net::IkeSockets;
 use events::Events;
@@ -64,6 +64,7 @@ pub struct Netlink {
     policies: Policies,
     routes: Option<Routes>,
     virtual_ips: Arc<VirtualIps>,
+    outside: Arc<Outside>,
     /// `None` once shut down.
     events: Mutex<Option<Events>>,
 }
@@ -95,7 +96,10 @@ impl Netlink {
         let events = Mutex::new(Some(Events::start(settings.receive_buffer, sink, lost)?));
         let network = Network::open()?;
         let virtual_ips = VirtualIps::open(settings.virtual_ips.clone(), None)?;
-        Ok(Self { shared, network, settings, policies: Policies::default(), routes, virtual_ips, events })
+        let filter = settings.interfaces.clone();
+        let outside = Outside::open(settings.routing_table, filter, None, Arc::clone(&virtual_ips))?;
+        let (policies, outside) = (Policies::default(), Arc::new(outside));
+        Ok(Self { shared, network, settings, policies, routes, virtual_ips, outside, events })
     }
 
     /// Stops to report events and removes routes and rules.
@@ -375,11 +379,12 @@ impl Kernel for Netlink {
         self.remove_all(&self.expand(params)?)
     }
 
-    fn source_address(&self, remote: IpAddr) -> Option<IpAddr> {
-        let hop = self.network.route_past(remote, self.settings.routing_table).map_err(|error| {
-            log!(KNL, 1, "unable to look up the route to {remote}: {error}");
-        });
-        hop.ok().flatten().and_then(|hop| hop.source)
+    fn source_address(&self, remote: IpAddr, preferred: Option<IpAddr>) -> Option<IpAddr> {
+        self.outside.source_address(remote, preferred)
+    }
+
+    fn local_addresses(&self) -> Vec<IpAddr> {
+        self.outside.local_addresses()
     }
 
     fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {

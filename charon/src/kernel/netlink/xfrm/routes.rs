@@ -156,11 +156,10 @@ impl Routes {
         match routes.iter().position(|(other, _)| other == key) {
             Some(place) => {
                 let Some((_, old)) = routes.get_mut(place) else { return };
-                if *old != route {
-                    *old = route;
-                    if place == 0 {
-                        self.install(&route);
-                    }
+                *old = route;
+                // even if it is the same: the system may have dropped it together with an address or an interface
+                if place == 0 {
+                    self.install(&route);
                 }
             }
             None => {

@@ -3,7 +3,7 @@
 use strongswan::log;
 use strongswan::settings::{Settings, parse_int};
 
-use crate::kernel::netlink::InstallVirtualIps;
+use crate::kernel::netlink::{InstallVirtualIps, InterfaceFilter};
 
 /// Settings of the kernel's data plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct NetlinkSettings {
     pub fwmark: Option<RuleMark>,
     /// `install_virtual_ip`, `install_virtual_ip_on`
     pub virtual_ips: InstallVirtualIps,
+    /// `interfaces_use`, `interfaces_ignore`
+    pub interfaces: InterfaceFilter,
     /// `kernel-netlink.receive_buffer_size`: bytes of events that the kernel keeps for us.
     pub receive_buffer: usize,
     /// `kernel-netlink.xfrm_acq_expires`: seconds that a reserved SPI, or a trap that was hit, waits for its SA.
@@ -53,6 +55,7 @@ impl Default for NetlinkSettings {
             routing_table_prio: 220,
             fwmark: None,
             virtual_ips: InstallVirtualIps::default(),
+            interfaces: InterfaceFilter::All,
             receive_buffer: 8 * 1024 * 1024,
             acquire_expires: 165,
             ports_in_transport: false,
@@ -77,6 +80,7 @@ impl NetlinkSettings {
             routing_table_prio: settings.get_int("charon.routing_table_prio", default.routing_table_prio),
             fwmark: rule_mark(settings, &own("fwmark")),
             virtual_ips: InstallVirtualIps::from_settings(settings),
+            interfaces: InterfaceFilter::from_settings(settings),
             receive_buffer: settings.get_int(&own("receive_buffer_size"), default.receive_buffer),
             acquire_expires: settings.get_int(&own("xfrm_acq_expires"), default.acquire_expires),
             ports_in_transport: get_bool("set_proto_port_transport_sa", default.ports_in_transport),
@@ -117,7 +121,7 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let settings = read(
-            "charon { install_routes = no\n install_virtual_ip = no\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
+            "charon { install_routes = no\n interfaces_use = eth0, eth1\n install_virtual_ip = no\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
              plugins { kernel-netlink { fwmark = !0x10/0xf0\n install_routes_xfrmi = yes\n receive_buffer_size = 4096
              xfrm_acq_expires = 30\n set_proto_port_transport_sa = yes\n policy_update = yes\n } } }",
         );
@@ -129,6 +133,7 @@ mod tests {
             routing_table_prio: 8,
             fwmark: Some(RuleMark { value: 0x10, mask: 0xf0, invert: true }),
             virtual_ips: InstallVirtualIps::No,
+            interfaces: InterfaceFilter::Use(vec!["eth0".to_owned(), "eth1".to_owned()]),
             receive_buffer: 4096,
             acquire_expires: 30,
             ports_in_transport: true,
