@@ -12,3 +12,4 @@ pub mod net;
 pub mod pools;
 pub mod settings;
 pub mod traps;
+pub mod updown;

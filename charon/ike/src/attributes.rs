@@ -13,7 +13,12 @@ use crate::config::IkeVersion;
 use crate::wire::CpAttribute;
 
 /// Something that is in use until it is dropped.
-pub trait Held: Send + fmt::Debug {}
+pub trait Held: Send + fmt::Debug {
+    /// The DNS server that is kept for scripts, if that is what it is.
+    fn dns_server(&self) -> Option<IpAddr> {
+        None
+    }
+}
 
 /// A virtual IP that is assigned to a client until it is dropped.
 pub trait Lease: Held {

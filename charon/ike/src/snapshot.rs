@@ -127,6 +127,8 @@ pub struct IkeSaSnapshot {
     pub local_vips: Vec<IpAddr>,
     /// Virtual IPs we gave the peer.
     pub remote_vips: Vec<IpAddr>,
+    /// DNS servers the peer gave us that are kept for scripts.
+    pub dns_servers: Vec<IpAddr>,
     /// Tasks not started.
     pub tasks_queued: Vec<TaskType>,
     /// Tasks of our exchange.

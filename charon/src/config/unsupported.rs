@@ -68,9 +68,6 @@ fn child(child: &ChildConfig) -> Option<Refusal> {
     if child.per_cpu_sas != PerCpuSas::No {
         return Some(("per_cpu_sas", "SAs per CPU are not supported"));
     }
-    if child.updown.is_some() {
-        return Some(("updown", "updown scripts are not supported"));
-    }
     if child.proposals.iter().all(needs_additional_key_exchange) {
         let ah = child.proposals.iter().any(|proposal| proposal.protocol() == Protocol::Ah);
         return Some((if ah { "ah_proposals" } else { "esp_proposals" }, ADDITIONAL_KEY_EXCHANGES));
@@ -145,7 +142,6 @@ mod tests {
             (Message::new().with("mode", "iptfs"), "mode", "IP-TFS is"),
             (Message::new().with("label", "system_u:object_r:ipsec_spd_t:s0"), "label", "security labels are"),
             (Message::new().with("per_cpu_sas", "encap"), "per_cpu_sas", "SAs per CPU are"),
-            (Message::new().with("updown", "/usr/lib/ipsec/_updown"), "updown", "updown scripts are"),
             (Message::new().with_list("esp_proposals", proposals()), "esp_proposals", "additional key exchanges are"),
         ] {
             assert_eq!(child(section), refused(key, reason));

@@ -323,6 +323,7 @@ fn ike_snapshot(name: &str, number: u32, children: Vec<ChildSaSnapshot>) -> IkeS
         reauth: None,
         local_vips: Vec::new(),
         remote_vips: vec!["10.3.0.1".parse().unwrap()],
+        dns_servers: Vec::new(),
         tasks_queued: vec![TaskType::IkeDpd],
         tasks_active: Vec::new(),
         tasks_passive: Vec::new(),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ike::IkeSettings;
+use ike::attributes::AttributeHandlers;
 use parking_lot::Mutex;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -29,12 +30,13 @@ use crate::config::{Connections, NameCache};
 use crate::control::Control;
 use crate::controller::Controller;
 use crate::jobs::{KernelEvents, ProcessMessage};
-use crate::kernel::{DataPlane, DataPlaneError};
+use crate::kernel::{self, DataPlane, DataPlaneError};
 use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
 use crate::net::{Delivery, NoSockets, Receiver, Sender, Sockets};
 use crate::pools::{AttributesForAll, Pools, Resolve, ResolveSettings};
 use crate::settings;
 use crate::traps::Traps;
+use crate::updown::{ScriptDns, Updown, UpdownSettings};
 use operations::DaemonOperations;
 use pidfile::PidFile;
 pub use pidfile::PidFileError;
@@ -43,7 +45,7 @@ pub use pidfile::PidFileError;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The parts that every daemon has, as `stats` lists them.
-const PARTS: [&str; 3] = ["charon", "socket-default", "vici"];
+const PARTS: [&str; 4] = ["charon", "socket-default", "updown", "vici"];
 
 /// How long clients may take to read what is queued for them at the end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -185,6 +187,7 @@ pub struct Daemon {
     manager: Arc<Manager>,
     traps: Arc<Traps>,
     resolve: Arc<Resolve>,
+    updown: Arc<Updown>,
     vici: Mutex<Option<Server>>,
     data_plane: DataPlane,
     _pidfile: PidFile,
@@ -212,6 +215,12 @@ impl Daemon {
         let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), port));
         let pools = Arc::new(Pools::new(Arc::clone(&base.attributes)));
         let resolve = Arc::new(Resolve::new(ResolveSettings::from_settings(&settings), Arc::clone(&processor)));
+        let updown_settings = UpdownSettings::from_settings(&settings);
+        let mut handlers: Arc<dyn AttributeHandlers> = Arc::<Resolve>::clone(&resolve);
+        if updown_settings.load && updown_settings.dns_handler {
+            handlers = Arc::new(ScriptDns::before(handlers));
+        }
+        let updown = Updown::new(updown_settings, Box::new(kernel::interface_of));
         let manager = Manager::new(
             settings::manager(&settings),
             Surroundings {
@@ -220,7 +229,7 @@ impl Daemon {
                 credentials: Arc::clone(&base.credentials),
                 kernel: data_plane.kernel(),
                 pools: Arc::<Pools>::clone(&pools),
-                handlers: Arc::<Resolve>::clone(&resolve),
+                handlers,
                 bus: Arc::clone(&bus),
                 sender: sender.clone(),
                 processor: Arc::clone(&processor),
@@ -234,6 +243,7 @@ impl Daemon {
         install_traps_for(&manager, &traps);
         let controller = Controller::new(Arc::clone(&manager), Arc::clone(&traps), control_log, &bus);
         bus.add(Arc::<Traps>::clone(&traps));
+        bus.add(Arc::<Updown>::clone(&updown));
         processor.start(settings::processor(&settings))?;
         let delivery = Delivery {
             processor: Arc::clone(&processor),
@@ -265,6 +275,7 @@ impl Daemon {
             manager,
             traps,
             resolve,
+            updown,
             vici: Mutex::new(Some(vici)),
             data_plane,
             _pidfile: pidfile,
@@ -304,6 +315,7 @@ impl Daemon {
         self.receiver.stop();
         let stuck = self.manager.flush(PATIENCE);
         self.traps.flush();
+        self.updown.finish(PATIENCE);
         if stuck == 0 {
             self.processor.shutdown();
         } else {

@@ -16,8 +16,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ike::ids::{Reqid, Spi};
+use nix::net::if_::if_indextoname;
 use strongswan::crypto::Protocol;
+use strongswan::log;
 use strongswan::selectors::TrafficSelector;
+
+use netlink::Network;
+
+/// The interface that has an address of ours.
+pub fn interface_of(address: IpAddr) -> Option<String> {
+    let addresses = Network::open().and_then(|network| network.addresses());
+    let addresses = addresses.map_err(|error| log!(KNL, 1, "unable to list addresses: {error}")).ok()?;
+    let index = addresses.iter().find(|local| local.address == address)?.interface;
+    if_indextoname(index).ok()?.into_string().ok()
+}
 
 /// Something the data plane noticed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -47,6 +47,11 @@ impl IkeSa {
         self.assigned.iter().flat_map(|assigned| &assigned.remote).map(|lease| lease.address()).collect()
     }
 
+    /// DNS servers that the peer gave us for scripts.
+    pub(crate) fn dns_servers(&self) -> Vec<IpAddr> {
+        self.assigned.iter().flat_map(|assigned| &assigned.attributes).filter_map(|held| held.dns_server()).collect()
+    }
+
     /// What the configuration payload brought.
     pub(crate) fn assigned_mut(&mut self) -> &mut Assigned {
         self.assigned.get_or_insert_default()

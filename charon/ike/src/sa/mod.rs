@@ -314,6 +314,7 @@ impl IkeSa {
             reauth: timer(Timer::Reauth),
             local_vips: self.local_vips(),
             remote_vips: self.remote_vips(),
+            dns_servers: self.dns_servers(),
             tasks_queued: self.exchanges.queued_types(),
             tasks_active: self.exchanges.active_types(),
             tasks_passive: self.exchanges.passive_types(),

@@ -2,7 +2,7 @@
 
 use crate::settings::options::daemon::MISSING;
 use crate::settings::options::values::Kind;
-use crate::settings::options::{Group, OptionSpec, bool, int, other, section, text};
+use crate::settings::options::{Group, OptionSpec, bool, int, other, section, text, time};
 
 pub(super) const VICI: Group =
     Group { prefix: "charon.plugins.vici", file: "strongswan.d/charon/vici.conf", options: VICI_OPTIONS };
@@ -121,8 +121,9 @@ const RESOLVE_OPTIONS: &[OptionSpec] = &[
 pub(super) const UPDOWN: Group = Group { prefix: "charon.plugins.updown", file: "", options: UPDOWN_OPTIONS };
 
 const UPDOWN_OPTIONS: &[OptionSpec] = &[
-    bool("load", "yes", "Run a CHILD_SA's updown script.").inert(MISSING),
-    bool("dns_handler", "no", "Hand assigned DNS servers to the updown script.").inert(MISSING),
+    bool("load", "yes", "Run a CHILD_SA's updown script."),
+    bool("dns_handler", "no", "Hand assigned DNS servers to the updown script, and to nobody else."),
+    time("timeout", "60s", "Time after which an updown script is killed; 0 lets it run."),
 ];
 
 pub(super) const OTHERS: Group = Group { prefix: "charon.plugins", file: "", options: OTHER_OPTIONS };
