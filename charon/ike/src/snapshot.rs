@@ -117,6 +117,8 @@ pub struct IkeSaSnapshot {
     pub if_id_out: IfId,
     /// Algorithms, once selected.
     pub algorithms: Option<Algorithms>,
+    /// Whether a post-quantum pre-shared key is mixed into its keys.
+    pub ppk: bool,
     /// Since when it is established.
     pub established: Option<MonoTime>,
     /// When it will be rekeyed.

@@ -34,9 +34,6 @@ fn connection(peer: &PeerConfig) -> Option<Refusal> {
         IkeVersion::V1 => return Some(("version", "IKEv1 is not supported")),
         IkeVersion::Other(_) => return Some(("version", "there is no such IKE version")),
     }
-    if peer.ppk_required {
-        return Some(("ppk_required", "post-quantum preshared keys are not supported"));
-    }
     if peer.ike.proposals.iter().all(needs_additional_key_exchange) {
         return Some(("proposals", ADDITIONAL_KEY_EXCHANGES));
     }
@@ -82,7 +79,6 @@ fn ignored(peer: &PeerConfig) -> impl Iterator<Item = (&'static str, &'static st
     let mut proposals = peer.ike.proposals.iter().chain(children);
     let additional = proposals.any(|proposal| proposal.additional_key_exchanges().next().is_some());
     [
-        (peer.ppk_id.is_some(), "ppk_id", "connecting without PPK, which is not required"),
         (ocsp, "ocsp", "no OCSP responses are requested of the peer"),
         (peer.children.iter().any(|child| child.ipcomp), "ipcomp", "nothing is compressed"),
         (additional, "additional key exchange", "proposals do without it or are not used"),
@@ -113,7 +109,7 @@ mod tests {
         let psk = Message::new().with("auth", "psk").with("eap_id", "nobody");
         assert_eq!(check(Message::new().with("version", "2").with("aggressive", "yes").with_section("local", psk)), "");
         assert_eq!(child(Message::new().with("mode", "transport").with("mark_in", "42").with("ipcomp", "yes")), "");
-        assert_eq!(check(Message::new().with("ppk_id", "ppk@example.org").with("ocsp", "both")), "");
+        assert_eq!(check(Message::new().with("ppk_required", "yes").with("ocsp", "both")), "");
         for optional in [["aes128-sha256-x25519-ke1_none-ke2_none"], ["aes128-sha256-x25519-ke1_mlkem768-ke1_none"]] {
             assert_eq!(check(Message::new().with_list("proposals", optional)), "");
         }
@@ -127,11 +123,6 @@ mod tests {
         let proposals = || ["aes256-sha384-x25519-ke1_mlkem1024", "aes128-sha256-x25519-ke1_mlkem768"];
         for (section, key, reason) in [
             (Message::new().with("version", "1"), "version", "IKEv1 is"),
-            (
-                Message::new().with("ppk_id", "ppk").with("ppk_required", "yes"),
-                "ppk_required",
-                "post-quantum preshared keys are",
-            ),
             (Message::new().with_list("proposals", proposals()), "proposals", "additional key exchanges are"),
             (Message::new().with_section("remote", auth("eap-md5")), "auth", "EAP is"),
             (Message::new().with_section("local-2", auth("xauth")), "auth", "XAuth is"),

@@ -318,6 +318,7 @@ fn ike_snapshot(name: &str, number: u32, children: Vec<ChildSaSnapshot>) -> IkeS
             key_exchange: Some(KeyExchangeMethod::Curve25519),
             ..Algorithms::default()
         }),
+        ppk: true,
         established: Some(monotonic()),
         rekey: None,
         reauth: None,
@@ -529,6 +530,7 @@ fn an_sa_is_listed_with_all_its_keys() {
         "encr-keysize=256",
         "prf-alg=PRF_HMAC_SHA2_256",
         "dh-group=CURVE_25519",
+        "ppk=yes",
         "established=0",
         "remote-vips=[10.3.0.1]",
         "tasks-queued=[IKE_DPD]",

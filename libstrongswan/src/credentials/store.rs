@@ -199,6 +199,11 @@ impl Store {
         self.secrets.write().remove(id)
     }
 
+    /// Whether there is any secret of a kind.
+    pub fn has_secret(&self, kind: SecretKind) -> bool {
+        self.secrets.read().has(kind)
+    }
+
     /// Unique ids of the secrets that have one, newest first.
     pub fn secret_ids(&self) -> Vec<String> {
         self.secrets.read().ids()

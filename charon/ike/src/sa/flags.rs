@@ -14,6 +14,8 @@ bitflags::bitflags! {
         const CHILDLESS = 1 << 4;
         /// Multiple authentication (RFC 4739).
         const MULTIPLE_AUTH = 1 << 5;
+        /// Post-quantum pre-shared keys (RFC 8784).
+        const PPK = 1 << 8;
     }
 }
 
@@ -37,6 +39,8 @@ bitflags::bitflags! {
         const INIT_CONTACT_SEEN = 1 << 6;
         /// A new IKE_SA is being created to replace this one.
         const REAUTHENTICATING = 1 << 7;
+        /// A post-quantum pre-shared key is mixed into the keys.
+        const PPK = 1 << 12;
     }
 }
 

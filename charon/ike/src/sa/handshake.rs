@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use strongswan::credentials::{Certificate, HashAlgorithm, SigningKey};
+use strongswan::identity::Identity;
 
 use super::keys::AuthKeys;
-use crate::v2::AuthVerified;
+use crate::v2::{AuthVerified, PendingPpk};
 use crate::wire::Nonce;
 
 /// State shared by the tasks of IKE_SA_INIT and IKE_AUTH.
@@ -21,6 +22,10 @@ pub(crate) struct Handshake {
     pub(crate) init_received: Vec<u8>,
     /// SK_pi and SK_pr.
     pub(crate) keys: Option<AuthKeys>,
+    /// The post-quantum pre-shared key of a round that is not complete.
+    pub(crate) ppk: Option<Box<PendingPpk>>,
+    /// PPK_ID of the post-quantum pre-shared key in use.
+    pub(crate) ppk_id: Option<Identity>,
     /// Hash algorithms the peer accepts in signatures, if it supports RFC 7427.
     pub(crate) peer_hashes: Option<Vec<HashAlgorithm>>,
     /// CAs the peer asked for.

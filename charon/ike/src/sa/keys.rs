@@ -1,5 +1,7 @@
 //! Key derivation: SKEYSEED and the seven secrets of an IKE_SA (RFC 7296 §2.14, §2.18), KEYMAT of a CHILD_SA (§2.17).
 
+mod ppk;
+
 use strongswan::crypto::cipher::Cipher;
 use strongswan::crypto::prf::Prf;
 use strongswan::crypto::{CryptoError, EncryptionAlgorithm, IntegrityAlgorithm, PrfAlgorithm, Secret};

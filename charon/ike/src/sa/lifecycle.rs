@@ -198,6 +198,7 @@ impl IkeSa {
         self.extensions = Extensions::empty();
         self.conditions -=
             Conditions::NAT_HERE | Conditions::NAT_THERE | Conditions::NAT_FAKE | Conditions::CERTREQ_SEEN;
+        self.conditions -= Conditions::PPK;
         self.timers.stop(Timer::Keepalive);
         self.phase = Phase::Handshake(Box::<Handshake>::default());
         self.set_state(IkeSaState::Created);

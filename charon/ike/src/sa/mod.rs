@@ -41,7 +41,7 @@ pub(crate) use children::SpiText;
 pub(crate) use flags::{Conditions, Extensions};
 pub(crate) use handshake::Handshake;
 pub(crate) use install::{InstallError, Interfaces};
-pub(crate) use keys::{IkeKeys, IkeSeed};
+pub(crate) use keys::{AuthKeys, IkeKeys, IkeSeed};
 pub(crate) use lifecycle::{IdText, retry_delay};
 pub(crate) use timers::{Timer, Timers};
 
@@ -309,6 +309,7 @@ impl IkeSa {
             if_id_in: self.interfaces.unwrap_or_default().inbound,
             if_id_out: self.interfaces.unwrap_or_default().outbound,
             algorithms: self.algorithms.clone(),
+            ppk: self.conditions.contains(Conditions::PPK),
             established: self.established_at.filter(|_| established),
             rekey: timer(Timer::Rekey),
             reauth: timer(Timer::Reauth),

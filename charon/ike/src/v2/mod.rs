@@ -14,6 +14,6 @@ mod send;
 mod task;
 pub(crate) mod tasks;
 
-pub(crate) use auth::AuthVerified;
+pub(crate) use auth::{AuthVerified, PendingPpk};
 pub(crate) use exchanges::Exchanges;
 pub(crate) use task::Failure;

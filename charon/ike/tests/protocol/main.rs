@@ -20,6 +20,7 @@ mod limits;
 mod malformed;
 mod mobility;
 mod modes;
+mod ppk;
 mod rekey;
 mod sim;
 mod soak;

@@ -12,22 +12,13 @@ use crate::sim::{A, B, Sim, seed_of_environment};
 /// Seeds of a normal run; `SIM_SEEDS` asks for more.
 const SEEDS: u64 = 1000;
 
-/// 20 % loss, duplicates, and delays that reorder.
-const BAD: Conditions = Conditions {
-    loss: 20,
-    duplication: 10,
-    corruption: 0,
-    delay: Duration::from_millis(5),
-    jitter: Duration::from_millis(300),
-};
-
 /// Handshake and child; rekeying of both from both sides at once, again and again; deletion. Returns whether there was a
 /// CHILD_SA left to delete.
 fn run(seed: u64, traced: bool) -> bool {
     let mut sim = Sim::with_seed(seed, traced);
     // Ends that have lost their counterpart find out.
     sim.configure(|peer| peer.dpd_delay = Duration::from_secs(60));
-    sim.net.conditions = BAD;
+    sim.net.conditions = Conditions::BAD;
     // Half of the seeds have more to cope with.
     if seed % 4 == 1 {
         sim.net.nat = Some(Nat::new(sim.hosts[A].address, "203.0.113.1".parse().unwrap()));

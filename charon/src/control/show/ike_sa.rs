@@ -32,6 +32,7 @@ pub(in crate::control) fn ike_sa(ike: &IkeSaSnapshot, now: MonoTime) -> Message 
     if let Some(algorithms) = &ike.algorithms {
         push_algorithms(&mut message, algorithms);
     }
+    push_flag(&mut message, "ppk", ike.ppk);
     if ike.state == IkeSaState::Established {
         message.push_some("established", ike.established.map(|then| seconds_since(now, then)));
         message.push_some("rekey-time", ike.rekey.map(|then| seconds_until(now, then)));

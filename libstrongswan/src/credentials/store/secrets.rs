@@ -24,6 +24,8 @@ pub(super) struct Secrets {
     by_owner: HashMap<Identity, BTreeSet<Number>>,
     /// Secrets with owners that have to be compared one by one.
     patterns: BTreeSet<Number>,
+    /// How many there are of each kind; none is not an entry.
+    kinds: HashMap<SecretKind, usize>,
     next: Number,
 }
 
@@ -69,6 +71,7 @@ impl Secrets {
                 self.patterns.insert(number);
             }
         }
+        *self.kinds.entry(secret.kind).or_default() += 1;
         self.all.insert(number, Arc::new(secret));
     }
 
@@ -83,6 +86,12 @@ impl Secrets {
 
     fn remove_number(&mut self, number: Number) {
         let Some(secret) = self.all.remove(&number) else { return };
+        if let Some(count) = self.kinds.get_mut(&secret.kind) {
+            *count -= 1;
+            if *count == 0 {
+                self.kinds.remove(&secret.kind);
+            }
+        }
         match &secret.id {
             Some(id) => drop(self.by_id.remove(id)),
             None => {
@@ -94,6 +103,10 @@ impl Secrets {
         for owner in &secret.owners {
             remove_from(&mut self.by_owner, owner, number);
         }
+    }
+
+    pub(super) fn has(&self, kind: SecretKind) -> bool {
+        self.kinds.contains_key(&kind)
     }
 
     pub(super) fn ids(&self) -> Vec<String> {

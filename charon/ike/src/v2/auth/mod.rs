@@ -1,8 +1,10 @@
 //! Proving identities (RFC 7296 §2.15): what AUTH covers, and the methods that sign or MAC it.
 
+mod ppk;
 mod psk;
 mod pubkey;
 
+pub(crate) use ppk::PendingPpk;
 pub(super) use psk::{sign as sign_psk, verify as verify_psk};
 pub(super) use pubkey::{PeerAbilities, sign as sign_pubkey, verify as verify_pubkey};
 
@@ -10,8 +12,8 @@ use strongswan::credentials::{AuthClass, Proven, SignatureScheme, TrustedKey};
 use strongswan::crypto::{CryptoError, Prf};
 use strongswan::identity::Identity;
 
-use crate::sa::{Handshake, IkeKeys};
-use crate::wire::Id;
+use crate::sa::{AuthKeys, Handshake, IkeKeys};
+use crate::wire::{Auth, Id};
 
 /// Proof that both sides of an IKE_SA are authenticated. It can only be made here, from every round's result, and an
 /// IKE_SA cannot be established without it.
@@ -75,15 +77,31 @@ pub(super) enum Signer {
     Peer,
 }
 
+/// What our AUTH payload covers.
+pub(super) struct Covered {
+    /// The octets of AUTH.
+    pub(super) octets: Vec<u8>,
+    /// Those of NO_PPK_AUTH, for a peer that may do without our post-quantum pre-shared key.
+    pub(super) without_ppk: Option<Vec<u8>>,
+}
+
+/// Our proof of identity.
+pub(super) struct Signed {
+    /// The AUTH payload.
+    pub(super) auth: Auth,
+    /// The contents of NO_PPK_AUTH: the same for a peer that does without our post-quantum pre-shared key.
+    pub(super) without_ppk: Option<Vec<u8>>,
+}
+
 /// The octets a side's AUTH covers: its IKE_SA_INIT message, the other side's nonce and its identity under SK_p.
 pub(super) fn octets(
     handshake: &Handshake,
     keys: &IkeKeys,
+    auth_keys: &AuthKeys,
     initiator: bool,
     signer: Signer,
     id: &Id,
 ) -> Result<Vec<u8>, CryptoError> {
-    let auth_keys = handshake.keys.as_ref().ok_or(CryptoError::Library)?;
     let (message, nonce) = match signer {
         Signer::Us => (&handshake.init_sent, handshake.peer_nonce.as_ref()),
         Signer::Peer => (&handshake.init_received, handshake.own_nonce.as_ref()),

@@ -5,7 +5,7 @@ use strongswan::crypto::{CryptoError, Prf, PrfAlgorithm, Secret};
 use strongswan::identity::Identity;
 use strongswan::log;
 
-use super::VerifiedRound;
+use super::{Covered, Signed, VerifiedRound};
 use crate::env::Env;
 use crate::wire::{Auth, AuthMethod};
 
@@ -37,16 +37,18 @@ pub(in crate::v2) fn sign(
     prf: PrfAlgorithm,
     me: &Identity,
     other: &Identity,
-    octets: &[u8],
-) -> Result<Auth, PskError> {
+    covered: &Covered,
+) -> Result<Signed, PskError> {
     log!(IKE, 1, "authentication of '{me}' (myself) with pre-shared key");
     let secret = env.credentials.shared_secrets(SecretKind::Ike, Some(me), Some(other)).next();
     let Some(secret) = secret else {
         log!(IKE, 1, "no shared key found for '{me}' - '{other}'");
         return Err(PskError::NotFound);
     };
-    let data = mac(prf, &secret.data, octets)?.as_bytes().to_vec();
-    Ok(Auth { method: AuthMethod::SharedKey, data })
+    let mac = |octets: &[u8]| mac(prf, &secret.data, octets).map(|mac| mac.as_bytes().to_vec());
+    let data = mac(&covered.octets)?;
+    let without_ppk = covered.without_ppk.as_deref().map(mac).transpose()?;
+    Ok(Signed { auth: Auth { method: AuthMethod::SharedKey, data }, without_ppk })
 }
 
 /// Checks the peer's AUTH payload against every secret that fits.

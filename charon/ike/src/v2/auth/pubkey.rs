@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use strongswan::credentials::{AuthClass, Certificate, HashAlgorithm, KeyType, SignatureScheme, SigningKey};
+use strongswan::credentials::{
+    AuthClass, Certificate, HashAlgorithm, KeyType, SignatureError, SignatureScheme, SigningKey,
+};
 use strongswan::identity::Identity;
 use strongswan::log;
 
-use super::VerifiedRound;
+use super::{Covered, Signed, VerifiedRound};
 use crate::config::AuthRound;
 use crate::env::Env;
 use crate::wire::{Auth, AuthMethod};
@@ -37,18 +39,18 @@ pub(in crate::v2) fn sign(
     peer: &PeerAbilities<'_>,
     round: &AuthRound,
     me: &Identity,
-    octets: &[u8],
-) -> Result<(Auth, SigningKey), SignError> {
+    covered: &Covered,
+) -> Result<(Signed, SigningKey), SignError> {
     let anchors: Vec<_> = peer.anchors.iter().chain(&round.cacerts).cloned().collect();
     let Some(signer) = env.credentials.signing_key(me, &round.certs, &round.pubkeys, &anchors) else {
         log!(IKE, 1, "no private key found for '{me}'");
         return Err(SignError::NoKey);
     };
-    let auth = match peer.hashes {
-        Some(hashes) => sign_rfc7427(env, hashes, round, me, octets, &signer)?,
-        None => sign_classic(me, octets, &signer)?,
+    let signed = match peer.hashes {
+        Some(hashes) => sign_rfc7427(env, hashes, round, me, covered, &signer)?,
+        None => sign_classic(me, covered, &signer)?,
     };
-    Ok((auth, signer))
+    Ok((signed, signer))
 }
 
 fn sign_rfc7427(
@@ -56,9 +58,9 @@ fn sign_rfc7427(
     hashes: &[HashAlgorithm],
     round: &AuthRound,
     me: &Identity,
-    octets: &[u8],
+    covered: &Covered,
     signer: &SigningKey,
-) -> Result<Auth, SignError> {
+) -> Result<Signed, SignError> {
     let configured = &round.constraints.ike_schemes;
     let key = signer.key.public_key();
     let candidates = SignatureScheme::candidates(key, hashes, configured, env.settings.rsa_pss);
@@ -68,18 +70,30 @@ fn sign_rfc7427(
     }
     for scheme in candidates {
         let Some(identifier) = scheme.algorithm_identifier() else { continue };
-        let (Ok(len), Ok(signature)) = (u8::try_from(identifier.len()), signer.key.sign(scheme, octets)) else {
+        let Ok(len) = u8::try_from(identifier.len()) else { continue };
+        let frame = |signature: Vec<u8>| [&[len], identifier.as_slice(), &signature].concat();
+        let Ok((data, without_ppk)) = sign_both(scheme, covered, signer) else {
             log!(IKE, 1, "authentication of '{me}' (myself) with {scheme} failed");
             continue;
         };
         log!(IKE, 1, "authentication of '{me}' (myself) with {scheme} successful");
-        let data = [&[len], identifier.as_slice(), &signature].concat();
-        return Ok(Auth { method: AuthMethod::DigitalSignature, data });
+        let auth = Auth { method: AuthMethod::DigitalSignature, data: frame(data) };
+        return Ok(Signed { auth, without_ppk: without_ppk.map(frame) });
     }
     Err(SignError::NoScheme)
 }
 
-fn sign_classic(me: &Identity, octets: &[u8], signer: &SigningKey) -> Result<Auth, SignError> {
+/// Signs what AUTH covers, and what NO_PPK_AUTH does.
+fn sign_both(
+    scheme: SignatureScheme,
+    covered: &Covered,
+    signer: &SigningKey,
+) -> Result<(Vec<u8>, Option<Vec<u8>>), SignatureError> {
+    let sign = |octets: &[u8]| signer.key.sign(scheme, octets);
+    Ok((sign(&covered.octets)?, covered.without_ppk.as_deref().map(sign).transpose()?))
+}
+
+fn sign_classic(me: &Identity, covered: &Covered, signer: &SigningKey) -> Result<Signed, SignError> {
     let key = signer.key.public_key();
     let Some(scheme) = SignatureScheme::without_signature_authentication(key) else {
         match key.key_type() {
@@ -94,10 +108,10 @@ fn sign_classic(me: &Identity, octets: &[u8], signer: &SigningKey) -> Result<Aut
         SignatureScheme::Ecdsa521 => AuthMethod::Ecdsa521,
         _ => AuthMethod::RsaSignature,
     };
-    match signer.key.sign(scheme, octets) {
-        Ok(data) => {
+    match sign_both(scheme, covered, signer) {
+        Ok((data, without_ppk)) => {
             log!(IKE, 1, "authentication of '{me}' (myself) with {method} successful");
-            Ok(Auth { method, data })
+            Ok(Signed { auth: Auth { method, data }, without_ppk })
         }
         Err(error) => {
             log!(IKE, 1, "authentication of '{me}' (myself) with {method} failed: {error}");

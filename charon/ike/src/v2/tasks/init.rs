@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use strongswan::credentials::HashAlgorithm;
+use strongswan::credentials::{HashAlgorithm, SecretKind};
 use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Secret, TransformType, ke};
 use strongswan::log;
 
@@ -71,6 +71,9 @@ impl Task for InitInitiator {
         }
         if env.settings.signature_authentication {
             message.push(signature_hashes(sa));
+        }
+        if may_use_ppk(sa, env) {
+            message.notify(NotifyType::UsePpk);
         }
         if let Some(handshake) = sa.handshake() {
             handshake.own_nonce = Some(nonce);
@@ -242,6 +245,9 @@ impl Task for InitResponder {
         if env.settings.multiple_authentication {
             message.notify(NotifyType::MultipleAuthSupported);
         }
+        if sa.extensions.contains(Extensions::PPK) {
+            message.notify(NotifyType::UsePpk);
+        }
         Ok(Progress::More)
     }
 }
@@ -299,8 +305,17 @@ fn announced(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) {
             }
             NotifyType::ChildlessIkev2Supported => sa.extensions |= Extensions::CHILDLESS,
             NotifyType::MultipleAuthSupported => sa.extensions |= Extensions::MULTIPLE_AUTH,
+            NotifyType::UsePpk if may_use_ppk(sa, env) => sa.extensions |= Extensions::PPK,
             _ => {}
         }
+    }
+}
+
+/// Whether we are able to use a post-quantum pre-shared key (RFC 8784 §3). Which one is not known before IKE_AUTH.
+fn may_use_ppk(sa: &IkeSa, env: &Env<'_>) -> bool {
+    match sa.id.role {
+        crate::Role::Initiator => sa.config().is_some_and(|config| config.ppk_id.is_some()),
+        crate::Role::Responder => env.credentials.has_secret(SecretKind::Ppk),
     }
 }
 

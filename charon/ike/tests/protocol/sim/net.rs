@@ -73,6 +73,15 @@ impl Conditions {
     /// Nothing is lost, everything takes 10 ms.
     pub const PERFECT: Self =
         Self { loss: 0, duplication: 0, corruption: 0, delay: Duration::from_millis(10), jitter: Duration::ZERO };
+
+    /// 20 % loss, duplicates, and delays that reorder.
+    pub const BAD: Self = Self {
+        loss: 20,
+        duplication: 10,
+        corruption: 0,
+        delay: Duration::from_millis(5),
+        jitter: Duration::from_millis(300),
+    };
 }
 
 type Filter = Box<dyn FnMut(&Datagram) -> Fate>;

@@ -3,6 +3,7 @@
 use strongswan::identity::Identity;
 use strongswan::log;
 
+use super::ppk;
 use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{PeerConfig, UniquePolicy};
 use crate::env::Env;
@@ -11,7 +12,7 @@ use crate::sa::{Extensions, IkeSa};
 use crate::task::TaskType;
 use crate::v2::auth::{AuthVerified, VerifiedRound};
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
-use crate::wire::{ExchangeType, Id, NotifyType, Payload};
+use crate::wire::{ExchangeType, Id, Notify, NotifyType, Payload};
 
 /// The side that authenticates itself first.
 #[derive(Debug, Default)]
@@ -45,11 +46,20 @@ impl Task for AuthInitiator {
             }
             let other = expected.clone().unwrap_or_else(Identity::any);
             sa.local_id = Some(me.clone());
-            let Some(auth) = authenticate(sa, env, round, &me, &other, &id) else {
+            if self.sent == 0 && ppk::offer(sa, env, &config).is_err() {
+                return Err(Failure::Failed);
+            }
+            let Some(signed) = authenticate(sa, env, round, &me, &other, &id) else {
                 sa.alert(Alert::LocalAuthFailed);
                 return Err(Failure::Failed);
             };
-            message.push(auth);
+            message.push(signed.auth);
+            if let Some(identity) = ppk::identity(sa) {
+                message.push(identity);
+            }
+            if let Some(data) = signed.without_ppk {
+                message.push(Notify::with_data(NotifyType::NoPpkAuth, &data));
+            }
             self.sent = self.sent.saturating_add(1);
             if self.sent < config.local.len() {
                 if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
@@ -84,7 +94,7 @@ impl Task for AuthInitiator {
         if !self.peer_done || self.sent < config.local.len() {
             return Ok(Progress::More);
         }
-        if !self.satisfies(&config) {
+        if !self.satisfies(&config) || !ppk::permitted(sa, &config) {
             sa.alert(Alert::PeerAuthFailed);
             sa.send_auth_failed(env);
             return Err(Failure::Failed);
@@ -136,7 +146,11 @@ impl AuthInitiator {
             return None;
         };
         let me = sa.local_id.clone()?;
+        if self.verified.is_empty() {
+            ppk::confirmed(sa, message, config).ok()?;
+        }
         let round = verify(sa, env, &me, &id, auth)?;
+        ppk::apply(sa)?;
         sa.remote_id = Some(round.identity().clone());
         // the constraints of this round count before our next one reveals anything
         if let Some(required) = config.remote.get(self.verified.len())

@@ -1,6 +1,7 @@
 //! IKE_AUTH (RFC 7296 §1.2, RFC 4739): identities and AUTH payloads, in one or more rounds a side.
 
 mod initiator;
+mod ppk;
 mod responder;
 mod rounds;
 

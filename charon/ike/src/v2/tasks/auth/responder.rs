@@ -6,6 +6,7 @@ use strongswan::identity::Identity;
 use strongswan::log;
 
 use super::super::proposals::without_additional_key_exchanges;
+use super::ppk;
 use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{PeerConfig, UniquePolicy};
 use crate::env::Env;
@@ -28,6 +29,8 @@ pub(crate) struct AuthResponder {
     peer_done: bool,
     /// Rounds of ours that were sent.
     sent: usize,
+    /// The peer's PPK was accepted with the round that is being answered.
+    confirm_ppk: bool,
     failed: bool,
     initial_contact: bool,
     /// Connections to fall back to, once they are needed, the best one last. Not kept from one message to the next: with
@@ -108,11 +111,19 @@ impl AuthResponder {
             log!(IKE, 1, "peer requested EAP, config unacceptable");
             return None;
         };
+        if self.verified.is_empty() {
+            while ppk::accept(sa, env, message).is_err() {
+                self.switch_config(sa, env, "PPK required")?;
+            }
+        }
         let me = self.own_id(sa)?;
-        let round = verify(sa, env, &me, &id, auth)?;
+        let auth = ppk::effective_auth(sa, message, auth)?;
+        let round = verify(sa, env, &me, &id, &auth)?;
+        self.confirm_ppk = sa.handshake()?.ppk.is_some();
+        ppk::apply(sa)?;
         self.verified.push(round);
         self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
-        while !self.last_round_complies(sa) || !self.keeps_secret(sa, &me) {
+        while !self.complies(sa) || !self.keeps_secret(sa, &me) {
             self.switch_config(sa, env, "non-matching authentication done")?;
         }
         Some(())
@@ -203,9 +214,12 @@ impl AuthResponder {
         candidates.rev().collect()
     }
 
-    /// Whether every round so far is what the selected configuration demands.
-    fn last_round_complies(&self, sa: &IkeSa) -> bool {
-        let Some(config) = sa.config() else { return false };
+    /// Whether the PPK and every round so far is what the selected configuration demands.
+    fn complies(&self, sa: &mut IkeSa) -> bool {
+        let Some(config) = sa.config().cloned() else { return false };
+        if !ppk::permitted(sa, &config) {
+            return false;
+        }
         self.verified.iter().zip(&config.remote).all(|(done, required)| complies(done, required))
     }
 
@@ -223,8 +237,11 @@ impl AuthResponder {
         let id = Id::new(&me);
         message.push(Payload::IdR(id.clone()));
         sa.local_id = Some(me.clone());
-        let auth = authenticate(sa, env, round, &me, &other, &id)?;
-        message.push(auth);
+        let signed = authenticate(sa, env, round, &me, &other, &id)?;
+        message.push(signed.auth);
+        if std::mem::take(&mut self.confirm_ppk) {
+            message.notify(NotifyType::PpkIdentity);
+        }
         self.sent = self.sent.saturating_add(1);
         if self.sent < config.local.len() {
             if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
@@ -239,7 +256,7 @@ impl AuthResponder {
     /// All rounds the configuration demands took place; other candidates may be content with these.
     fn enforce(&mut self, sa: &mut IkeSa, env: &Env<'_>) -> bool {
         while let Some(config) = sa.config() {
-            if self.verified.len() >= config.remote.len() && self.last_round_complies(sa) {
+            if self.verified.len() >= config.remote.len() && self.complies(sa) {
                 return true;
             }
             if self.switch_config(sa, env, "insufficient authentication rounds").is_none() {

@@ -7,7 +7,9 @@ use strongswan::log;
 use crate::config::{AuthClass, AuthRound};
 use crate::env::Env;
 use crate::sa::IkeSa;
-use crate::v2::auth::{PeerAbilities, Signer, VerifiedRound, octets, sign_psk, sign_pubkey, verify_psk, verify_pubkey};
+use crate::v2::auth::{
+    Covered, PeerAbilities, Signed, Signer, VerifiedRound, octets, sign_psk, sign_pubkey, verify_psk, verify_pubkey,
+};
 use crate::wire::{Auth, AuthMethod, Id};
 
 /// Our identity in a round: the configured one, else our certificate's subject, else our address.
@@ -33,17 +35,17 @@ pub(super) fn authenticate(
     me: &Identity,
     other: &Identity,
     id: &Id,
-) -> Option<Auth> {
+) -> Option<Signed> {
     let prf = sa.keys.as_ref()?.prf();
-    let octets = signed_octets(sa, Signer::Us, id)?;
+    let covered = covered(sa, id)?;
     match &round.class {
-        AuthClass::Psk => sign_psk(env, prf, me, other, &octets).ok(),
+        AuthClass::Psk => sign_psk(env, prf, me, other, &covered).ok(),
         AuthClass::Any | AuthClass::Pubkey => {
             let handshake = sa.handshake()?;
             let peer = PeerAbilities { hashes: handshake.peer_hashes.as_deref(), anchors: &handshake.anchors };
-            let (auth, signer) = sign_pubkey(env, &peer, round, me, &octets).ok()?;
+            let (signed, signer) = sign_pubkey(env, &peer, round, me, &covered).ok()?;
             handshake.signer = Some(signer);
-            Some(auth)
+            Some(signed)
         }
         class @ (AuthClass::Eap(_) | AuthClass::Xauth(_)) => {
             log!(IKE, 1, "authentication of '{me}' (myself) with {class} not supported");
@@ -55,7 +57,7 @@ pub(super) fn authenticate(
 /// Verifies the peer's AUTH payload.
 pub(super) fn verify(sa: &mut IkeSa, env: &Env<'_>, me: &Identity, id: &Id, auth: &Auth) -> Option<VerifiedRound> {
     let prf = sa.keys.as_ref()?.prf();
-    let octets = signed_octets(sa, Signer::Peer, id)?;
+    let octets = signed_octets(sa, Signer::Peer, id, true)?;
     let other = id.identity();
     match auth.method {
         AuthMethod::SharedKey => verify_psk(env, prf, me, &other, &octets, auth).ok(),
@@ -71,11 +73,24 @@ pub(super) fn verify(sa: &mut IkeSa, env: &Env<'_>, me: &Identity, id: &Id, auth
     }
 }
 
-fn signed_octets(sa: &mut IkeSa, signer: Signer, id: &Id) -> Option<Vec<u8>> {
+/// What our AUTH covers, and NO_PPK_AUTH if the peer may do without the post-quantum pre-shared key we offer.
+fn covered(sa: &mut IkeSa, id: &Id) -> Option<Covered> {
+    let octets = signed_octets(sa, Signer::Us, id, true)?;
+    let optional = sa.handshake()?.ppk.as_ref().is_some_and(|ppk| ppk.optional);
+    let without_ppk = if optional { Some(signed_octets(sa, Signer::Us, id, false)?) } else { None };
+    Some(Covered { octets, without_ppk })
+}
+
+/// What a side's AUTH covers; `ppk` is whether a post-quantum pre-shared key that is not agreed on yet counts.
+fn signed_octets(sa: &mut IkeSa, signer: Signer, id: &Id, ppk: bool) -> Option<Vec<u8>> {
     let initiator = sa.id.role == crate::Role::Initiator;
     // borrow both parts of the IKE_SA at once
     let keys = sa.keys.take()?;
-    let result = sa.handshake().map(|handshake| octets(handshake, &keys, initiator, signer, id));
+    let result = sa.handshake().and_then(|handshake| {
+        let mixed = handshake.ppk.as_ref().filter(|_| ppk).map(|ppk| &ppk.keys);
+        let auth_keys = mixed.or(handshake.keys.as_ref())?;
+        Some(octets(handshake, &keys, auth_keys, initiator, signer, id))
+    });
     sa.keys = Some(keys);
     match result? {
         Ok(octets) => Some(octets),
