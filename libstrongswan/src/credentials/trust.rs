@@ -142,6 +142,14 @@ pub struct TrustedKeys<'a> {
     now: UnixTime,
     options: TrustOptions,
     candidates: std::vec::IntoIter<Candidate>,
+    failure: Option<TrustError>,
+}
+
+impl TrustedKeys<'_> {
+    /// Why the first certificate that was looked at and not trusted was not.
+    pub fn failure(&self) -> Option<&TrustError> {
+        self.failure.as_ref()
+    }
 }
 
 enum Candidate {
@@ -173,7 +181,8 @@ impl Store {
         {
             log!(CFG, 1, "rejecting trusted certificate \"{}\"", rejected.subject(id));
             candidates.clear();
-            return TrustedKeys { store: self, presented, now, options, candidates: candidates.into_iter() };
+            let candidates = candidates.into_iter();
+            return TrustedKeys { store: self, presented, now, options, candidates, failure: None };
         }
         // RFC 7296 §3.6: the first certificate holds the key that AUTH is made with.
         if let Some(certificate) = presented.first()
@@ -183,7 +192,7 @@ impl Store {
         {
             candidates.push(Candidate::Certificate { certificate: Arc::clone(certificate), trusted: false });
         }
-        TrustedKeys { store: self, presented, now, options, candidates: candidates.into_iter() }
+        TrustedKeys { store: self, presented, now, options, candidates: candidates.into_iter(), failure: None }
     }
 
     /// The valid chain of an end entity's certificate to a loaded root CA, through loaded CAs and those in `presented`.
@@ -232,7 +241,10 @@ impl Iterator for TrustedKeys<'_> {
                     let key = certificate.public_key().clone();
                     return Some(TrustedKey { key, chain: Some(chain) });
                 }
-                Err(error) => log!(CFG, 1, "{error}"),
+                Err(error) => {
+                    log!(CFG, 1, "{error}");
+                    self.failure.get_or_insert(error);
+                }
             }
         }
     }

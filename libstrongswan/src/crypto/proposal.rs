@@ -5,6 +5,7 @@
 //! `ke`, and only for the default proposals: a configured one is offered as it stands.
 
 mod defaults;
+mod keywords;
 mod parse;
 mod select;
 

@@ -205,8 +205,8 @@ registry! {
         28 => Ecp256Bp, "ECP_256_BP", 0: ["ecp256bp"];
         29 => Ecp384Bp, "ECP_384_BP", 0: ["ecp384bp"];
         30 => Ecp512Bp, "ECP_512_BP", 0: ["ecp512bp"];
-        31 => Curve25519, "CURVE_25519", 0: ["curve25519", "x25519"];
-        32 => Curve448, "CURVE_448", 0: ["curve448", "x448"];
+        31 => Curve25519, "CURVE_25519", 0: ["x25519", "curve25519"];
+        32 => Curve448, "CURVE_448", 0: ["x448", "curve448"];
         33 => Gost256, "GOST3410_256", 0: ["gost256"];
         34 => Gost512, "GOST3410_512", 0: ["gost512"];
         35 => MlKem512, "ML_KEM_512", 0: ["mlkem512"];
