@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use ike::attributes::NoAttributes;
 use ike::config::{AuthClass, AuthRound, ChildConfig, IkeConfig, PeerConfig};
+use ike::explain::{Asker, Near, Wanted};
 use ike::ids::{IfId, IkeSpi, Reqid, Spi, UniqueId};
 use ike::kernel::{Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
 use ike::{ConfigSource, Duplicate, Env, IkeSa, IkeSettings, InitiateChild, Input, Output, Peers, ReqidKey, UniqueIds};
@@ -142,6 +143,14 @@ impl ConfigSource for One {
         _: u8,
     ) -> Vec<Arc<PeerConfig>> {
         vec![Arc::clone(&self.0)]
+    }
+
+    fn nearest(&self, _: &Wanted<'_>, _: usize) -> Vec<Near> {
+        Vec::new()
+    }
+
+    fn may_explain(&self, _: Asker, _: MonoTime) -> Option<u64> {
+        None
     }
 }
 

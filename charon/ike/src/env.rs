@@ -12,6 +12,7 @@ use strongswan::selectors::TrafficSelector;
 
 use crate::attributes::{AttributeHandlers, Pools};
 use crate::config::{IkeConfig, PeerConfig};
+use crate::explain::{Asker, Near, Wanted};
 use crate::ids::{IfId, IkeSpi, Mark, Reqid, UniqueId};
 use crate::kernel::Kernel;
 use crate::sa::IkeSaState;
@@ -63,6 +64,14 @@ pub trait ConfigSource: Send + Sync {
     fn latest(&self, config: &Arc<PeerConfig>) -> Arc<PeerConfig> {
         Arc::clone(config)
     }
+
+    /// The connections that come nearest to what is wanted, whether or not they fit, the nearest first, at most `limit`:
+    /// what there is to say about a negotiation that failed.
+    fn nearest(&self, wanted: &Wanted<'_>, limit: usize) -> Vec<Near>;
+
+    /// Whether another failure of the peer's requests may be explained now; if so, how many were not since the last
+    /// one that was.
+    fn may_explain(&self, asker: Asker, now: MonoTime) -> Option<u64>;
 }
 
 /// Process-wide numbers, each handed out once.

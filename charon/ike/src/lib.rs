@@ -10,6 +10,7 @@
 pub mod attributes;
 pub mod config;
 mod env;
+pub mod explain;
 pub mod ids;
 mod input;
 pub mod kernel;

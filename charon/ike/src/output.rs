@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::{ChildConfig, IkeConfig};
+use crate::explain::Explanation;
 use crate::ids::UniqueId;
 use crate::input::DuplicateAction;
 use crate::sa::{ChildSaState, IkeSa, IkeSaState};
@@ -114,6 +115,8 @@ pub enum Event {
         /// Its successor.
         new: Arc<ChildSaSnapshot>,
     },
+    /// A negotiation failed, and this is why. The events of the failure follow.
+    Explained(Arc<Explanation>),
     /// Something went wrong.
     Alert(Alert),
 }

@@ -1,18 +1,21 @@
 //! The loaded connections: loading, replacing, unloading, and selection for a peer.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use ike::ConfigSource;
 use ike::config::{ChildConfig, IkeConfig, PeerConfig};
+use ike::explain::{Asker, Limiter, Near, Wanted};
 use parking_lot::RwLock;
+use strongswan::clock::MonoTime;
 use strongswan::identity::Identity;
 use strongswan::log;
 
-use super::matching::{Candidate, id_match, ike_score, rank};
+use super::matching::{Candidate, id_match, ike_fits, ike_score, rank};
 use super::names::Names;
-use super::table::Table;
+use super::table::{Number, Table};
 
 /// The connections of the daemon.
 pub struct Connections {
@@ -21,6 +24,8 @@ pub struct Connections {
     names: Arc<dyn Names>,
     /// `charon.port`, the local port of connections that name none.
     ike_port: u16,
+    explain_unknown: Limiter,
+    explain_authenticated: Limiter,
 }
 
 impl fmt::Debug for Connections {
@@ -58,7 +63,13 @@ pub enum ChangeKind {
 impl Connections {
     /// No connections yet. `names` resolves DNS names in them, `ike_port` is the port of the daemon's socket.
     pub fn new(names: Arc<dyn Names>, ike_port: u16) -> Self {
-        Self { table: RwLock::default(), names, ike_port }
+        Self {
+            table: RwLock::default(),
+            names,
+            ike_port,
+            explain_unknown: Limiter::default(),
+            explain_authenticated: Limiter::default(),
+        }
     }
 
     /// `charon.port`.
@@ -144,7 +155,7 @@ impl ConfigSource for Connections {
             .map(|profile| (ike_score(&profile.ike, local, remote, major, self.ike_port, &*self.names), profile))
             .filter(|(score, _)| *score > 0)
             .collect();
-        found.sort_by_key(|(score, profile)| (std::cmp::Reverse(*score), profile.first()));
+        found.sort_by_key(|(score, profile)| (Reverse(*score), profile.first()));
         for (score, profile) in &found {
             log!(
                 CFG,
@@ -197,6 +208,48 @@ impl ConfigSource for Connections {
         let now = self.get(&config.name).filter(|now| now.equals_with_ike(config));
         now.unwrap_or_else(|| Arc::clone(config))
     }
+
+    fn nearest(&self, wanted: &Wanted<'_>, limit: usize) -> Vec<Near> {
+        let table = self.table.read();
+        let mut left = COMPARED;
+        let mut found: Vec<(Reverse<u8>, Number, Near)> = Vec::new();
+        for (ike, members) in table.profiles() {
+            let [version, local, remote] = ike_fits(ike, wanted.local, wanted.remote, wanted.major, &*self.names);
+            for number in members.iter().take(left) {
+                left = left.saturating_sub(1);
+                let Some(config) = table.by_number(*number) else { continue };
+                let me = id_match(wanted.me, &config.local).is_match();
+                let other = id_match(wanted.other, &config.remote).is_match();
+                let near = Near { config: Arc::clone(config), version, local, remote, me, other };
+                found.push((Reverse(near.score()), *number, near));
+            }
+            // a long list is cut now and then, so that it takes no room for what does not come near
+            if found.len() > KEPT {
+                sort_and_cut(&mut found, limit);
+            }
+        }
+        drop(table);
+        sort_and_cut(&mut found, limit);
+        found.into_iter().map(|(_, _, near)| near).collect()
+    }
+
+    fn may_explain(&self, asker: Asker, now: MonoTime) -> Option<u64> {
+        match asker {
+            Asker::Unknown => self.explain_unknown.take(now),
+            Asker::Authenticated => self.explain_authenticated.take(now),
+        }
+    }
+}
+
+/// Connections compared for an explanation, in the order of their profiles.
+const COMPARED: usize = 20_000;
+
+/// Candidates kept before the list is cut.
+const KEPT: usize = 256;
+
+fn sort_and_cut(found: &mut Vec<(Reverse<u8>, Number, Near)>, limit: usize) {
+    found.sort_by_key(|(score, number, _)| (*score, *number));
+    found.truncate(limit);
 }
 
 /// Prints a side's addresses as configured.

@@ -30,6 +30,19 @@ pub(super) fn ike_score(
     here * 8 + there * 16 + version
 }
 
+/// Which of the three that [`ike_score`] weighs do fit: the version, our address, the peer's.
+pub(super) fn ike_fits(
+    config: &IkeConfig,
+    local: SocketAddr,
+    remote: SocketAddr,
+    major: u8,
+    names: &dyn Names,
+) -> [bool; 3] {
+    let here = side_quality(&config.local_addrs, local, config.local_port, names);
+    let there = side_quality(&config.remote_addrs, remote, config.remote_port, names);
+    [config.version.allows(major), here > 0, there > 0]
+}
+
 /// The best of a side's entries, one more if the configured port is the one in use.
 fn side_quality(specs: &[HostSpec], address: SocketAddr, port: u16, names: &dyn Names) -> u32 {
     let any = [HostSpec::Any(None)];

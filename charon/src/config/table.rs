@@ -107,6 +107,11 @@ impl Table {
         self.connections.values()
     }
 
+    /// All profiles, with their members in load order.
+    pub(super) fn profiles(&self) -> impl Iterator<Item = (&Arc<IkeConfig>, &BTreeSet<Number>)> {
+        self.profiles.values().map(|profile| (&profile.ike, &profile.members))
+    }
+
     /// The profiles that may fit a peer at this address.
     pub(super) fn profiles_for(&self, remote: IpAddr) -> impl Iterator<Item = &Profile> {
         let exact = self.by_address.get(&remote).into_iter().flatten();

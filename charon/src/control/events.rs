@@ -71,6 +71,7 @@ impl Listener for Events {
             Event::ChildRekey { ike, old, new } => {
                 self.broadcaster.emit("child-rekey", || self.child_rekey(ike, old, new));
             }
+            Event::Explained(_) => {}
             Event::Alert(alert) => self.broadcaster.emit("alert", || {
                 let shown = ike_sa.snapshot();
                 let section = Message::new().with_section(shown.name().to_owned(), show::ike_sa(&shown, monotonic()));

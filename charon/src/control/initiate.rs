@@ -7,7 +7,7 @@ use vici::{Message, Request, Responder};
 
 use super::log::watch;
 use super::operations::Wait;
-use super::{Answer, Control, answer};
+use super::{Answer, Control, answer, show};
 use crate::controller::Completion;
 
 pub(super) fn run(control: &Control, request: Request, responder: Responder) {
@@ -32,9 +32,14 @@ pub(super) fn run(control: &Control, request: Request, responder: Responder) {
 fn judge(completion: Completion, name: &str, timeout: i64) -> Answer {
     match completion {
         Completion::Success => Ok(Message::success()),
+        // the text is strongSwan's; clients that do not know the section ignore it
+        Completion::Failed(Some(why)) => {
+            let failure = Message::failure(format!("establishing {name} failed"));
+            Ok(failure.with_section("explanation", show::explanation(&why)))
+        }
         Completion::Timeout => Err(format!("{name} not established after {timeout}ms")),
         Completion::Limits => Err(format!("establishing {name} not possible at the moment due to limits")),
-        Completion::Failed => Err(format!("establishing {name} failed")),
+        Completion::Failed(None) => Err(format!("establishing {name} failed")),
     }
 }
 

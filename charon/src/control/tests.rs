@@ -418,12 +418,12 @@ fn initiate_reports_how_it_ended() {
     for (outcome, errmsg) in [
         (Completion::Timeout, "CHILD_SA 'net' not established after 1000ms"),
         (Completion::Limits, "establishing CHILD_SA 'net' not possible at the moment due to limits"),
-        (Completion::Failed, "establishing CHILD_SA 'net' failed"),
+        (Completion::Failed(None), "establishing CHILD_SA 'net' failed"),
     ] {
         *fixture.fake.completions.lock() = vec![outcome];
         assert_eq!(fixture.failure("initiate", &child), errmsg);
     }
-    *fixture.fake.completions.lock() = vec![Completion::Failed];
+    *fixture.fake.completions.lock() = vec![Completion::Failed(None)];
     assert_eq!(fixture.failure("initiate", &Message::new().with("ike", "gw")), "establishing IKE_SA 'gw' failed");
 }
 

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ike::config::{ChildConfig, PeerConfig};
+use ike::explain::Explanation;
 use ike::ids::UniqueId;
 use ike::{ChildSaState, Event, IkeSa, IkeSaState, InitiateChild, Input};
 use parking_lot::Mutex;
@@ -25,12 +26,12 @@ use crate::traps::Traps;
 use operation::{Goal, Operation};
 
 /// How an operation ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Completion {
     /// As wanted.
     Success,
-    /// It failed.
-    Failed,
+    /// It failed, if possible with the reason.
+    Failed(Option<Arc<Explanation>>),
     /// It takes longer than the caller waits; it goes on.
     Timeout,
     /// The limits for new IKE_SAs are reached.
@@ -122,7 +123,7 @@ impl Controller {
                 log!(IKE, 1, "initiation failed: {error}");
                 operation.complete(match error {
                     InitiateError::Limits => Completion::Limits,
-                    InitiateError::ShuttingDown => Completion::Failed,
+                    InitiateError::ShuttingDown => Completion::Failed(None),
                 });
             }
         }));
@@ -146,7 +147,7 @@ impl Controller {
         let Some(id) = self.manager.ike_sa_of_child(child) else {
             log!(DMN, 1, "unable to terminate, CHILD_SA with ID {child} not found");
             if let Some(watch) = watch {
-                (watch.done)(Completion::Failed);
+                (watch.done)(Completion::Failed(None));
             }
             return false;
         };
@@ -188,7 +189,7 @@ impl Controller {
         let operation = watch.map(|watch| Operation::new(goal, watch));
         if !self.manager.exists(id) {
             if let Some(operation) = operation {
-                operation.complete(Completion::Failed);
+                operation.complete(Completion::Failed(None));
             }
             return false;
         }
@@ -200,7 +201,7 @@ impl Controller {
             Some(operation) => {
                 let first = controller.on_start(Arc::clone(&operation));
                 if !controller.manager.input_watched(id, input, first) {
-                    operation.complete(Completion::Failed);
+                    operation.complete(Completion::Failed(None));
                 }
             }
         }));
@@ -272,11 +273,22 @@ impl Controller {
             list.iter().filter_map(|operation| Some((Arc::clone(operation), judge(operation.goal)?))).collect()
         };
         // Not under the lock: an outcome may start another operation.
-        for (operation, completion) in &ended {
-            operation.complete(*completion);
+        let any = !ended.is_empty();
+        for (operation, completion) in ended {
+            operation.complete(completion);
         }
-        if !ended.is_empty() {
+        if any {
             self.sweep(id);
+        }
+    }
+
+    /// Keeps the reason for a failure that is about to be reported.
+    fn explain(&self, id: UniqueId, explanation: &Arc<Explanation>) {
+        if self.count.load(Ordering::Acquire) == 0 || explanation.is_of_peer() {
+            return;
+        }
+        if let Some(operations) = self.operations.lock().get(&id) {
+            operations.iter().for_each(|operation| operation.explain(explanation));
         }
     }
 
@@ -301,7 +313,8 @@ impl Controller {
 
 impl Listener for Controller {
     fn event(&self, ike_sa: &IkeSa, event: &Event) {
-        use Completion::{Failed, Success};
+        use Completion::Success;
+        let failed = || Completion::Failed(None);
         let ike_sa = ike_sa.unique_id();
         match event {
             Event::IkeStateChange { new, .. } => match new {
@@ -309,7 +322,7 @@ impl Listener for Controller {
                     self.judge(ike_sa, |goal| (goal == Goal::IkeEstablished).then_some(Success));
                 }
                 IkeSaState::Destroying => {
-                    self.judge(ike_sa, |goal| goal.establishes().then_some(Failed));
+                    self.judge(ike_sa, |goal| goal.establishes().then(failed));
                 }
                 IkeSaState::Created
                 | IkeSaState::Connecting
@@ -325,15 +338,16 @@ impl Listener for Controller {
                 (old, ChildSaState::Destroying) => self.judge(ike_sa, |goal| match goal {
                     Goal::ChildGone(wanted) if wanted == *child => {
                         let properly = matches!(old, ChildSaState::Deleting | ChildSaState::Deleted);
-                        Some(if properly { Success } else { Failed })
+                        Some(if properly { Success } else { failed() })
                     }
                     _ => None,
                 }),
                 _ => {}
             },
             Event::ChildFailed { .. } => {
-                self.judge(ike_sa, |goal| (goal == Goal::ChildInstalled).then_some(Failed));
+                self.judge(ike_sa, |goal| (goal == Goal::ChildInstalled).then(failed));
             }
+            Event::Explained(explanation) => self.explain(ike_sa, explanation),
             Event::IkeRekey { old, new } => self.succeed(old.unique_id, new.unique_id),
             Event::IkeUpDown { .. }
             | Event::IkeUpdate { .. }
@@ -348,7 +362,7 @@ impl Listener for Controller {
             Some(if matches!(goal, Goal::IkeGone | Goal::IkeGoneForced) {
                 Completion::Success
             } else {
-                Completion::Failed
+                Completion::Failed(None)
             })
         });
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ike::explain::Explanation;
 use ike::ids::UniqueId;
 use parking_lot::Mutex;
 
@@ -43,6 +44,8 @@ struct Progress {
     done: Option<Box<dyn FnOnce(Completion) + Send>>,
     ike_sa: Option<UniqueId>,
     log: Option<LogSubscription>,
+    /// Why it will fail.
+    explanation: Option<Arc<Explanation>>,
 }
 
 /// An operation and who watches it.
@@ -57,7 +60,7 @@ pub(super) struct Operation {
 impl Operation {
     pub(super) fn new(goal: Goal, watch: Watch) -> Arc<Self> {
         let Watch { timeout, log, log_level, done } = watch;
-        let progress = Progress { done: Some(done), ike_sa: None, log: None };
+        let progress = Progress { done: Some(done), ike_sa: None, log: None, explanation: None };
         Arc::new(Self { goal, timeout, log, log_level, progress: Mutex::new(progress) })
     }
 
@@ -76,15 +79,24 @@ impl Operation {
         self.progress.lock().ike_sa
     }
 
+    /// Keeps the reason of the failure that is to come; the last one is that of the failure.
+    pub(super) fn explain(&self, explanation: &Arc<Explanation>) {
+        self.progress.lock().explanation = Some(Arc::clone(explanation));
+    }
+
     pub(super) fn is_complete(&self) -> bool {
         self.progress.lock().done.is_none()
     }
 
     /// Tells the watcher, unless that was done before.
     pub(super) fn complete(&self, completion: Completion) {
-        let (done, _log) = {
+        let (done, _log, explanation) = {
             let mut progress = self.progress.lock();
-            (progress.done.take(), progress.log.take())
+            (progress.done.take(), progress.log.take(), progress.explanation.take())
+        };
+        let completion = match completion {
+            Completion::Failed(None) => Completion::Failed(explanation),
+            other => other,
         };
         if let Some(done) = done {
             done(completion);

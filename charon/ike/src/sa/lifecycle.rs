@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::input::{DuplicateAction, InitiateChild};
 use crate::output::{Alert, Event, Output};
 use crate::task::TaskType;
-use crate::v2::{AuthVerified, Failure, tasks};
+use crate::v2::{AuthVerified, Failure, explain, tasks};
 
 /// A duplicate that is probably being reauthenticated gets this long to be closed by the peer.
 const DUPLICATE_GRACE: Duration = Duration::from_secs(10);
@@ -79,6 +79,7 @@ impl IkeSa {
         let retry = env.settings.retry_initiate_interval;
         if retry.is_zero() {
             log!(IKE, 1, "unable to resolve {names}, initiate aborted");
+            explain::init::unresolved(self, env);
             self.alert(Alert::PeerAddrFailed);
             self.close(env, Failure::Destroy);
         } else {
@@ -309,6 +310,7 @@ impl IkeSa {
                     return self.try_again(env);
                 }
                 log!(IKE, 1, "establishing IKE_SA failed, peer not responding");
+                explain::init::silence(self, env);
                 return self.destroy(env);
             }
             IkeSaState::Deleting => {

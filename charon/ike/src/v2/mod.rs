@@ -6,6 +6,7 @@
 
 mod auth;
 mod exchanges;
+pub(crate) mod explain;
 mod initiate;
 mod receive;
 mod respond;

@@ -6,6 +6,7 @@ use strongswan::crypto::hash::sha1;
 use strongswan::log;
 
 use super::exchanges::Exchanges;
+use super::explain;
 use super::task::{Failure, Incoming};
 use crate::env::Env;
 use crate::output::Alert;
@@ -196,6 +197,7 @@ impl IkeSa {
         if matches!(self.connection, Connection::Unknown) && !self.find_ike_config(env, &incoming) {
             let (local, remote) = (incoming.local, incoming.remote);
             log!(IKE, 1, "no IKE config found for {}...{}, sending NO_PROPOSAL_CHOSEN", local.ip(), remote.ip());
+            explain::init::no_connection(self, env, local, remote);
             let mut reply = Message::new(header.reply());
             reply.push(Notify::new(NotifyType::NoProposalChosen));
             if let Ok(packets) = self.encode(env, &mut reply) {

@@ -1,6 +1,7 @@
 //! How SAs appear in messages: the blocks of keys that listings and events share.
 
 mod child_sa;
+mod explanation;
 mod ike_sa;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use strongswan::clock::MonoTime;
 use vici::Message;
 
 pub(super) use child_sa::child_sa;
+pub(super) use explanation::explanation;
 pub(super) use ike_sa::ike_sa;
 
 /// A security label: hex of its bytes and the terminating NUL.

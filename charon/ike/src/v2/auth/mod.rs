@@ -5,15 +5,51 @@ mod psk;
 mod pubkey;
 
 pub(crate) use ppk::PendingPpk;
+pub(crate) use psk::PskError;
 pub(super) use psk::{sign as sign_psk, verify as verify_psk};
 pub(super) use pubkey::{PeerAbilities, sign as sign_pubkey, verify as verify_pubkey};
+pub(crate) use pubkey::{SignError, VerifyError};
 
 use strongswan::credentials::{AuthClass, Proven, SignatureScheme, TrustedKey};
 use strongswan::crypto::{CryptoError, Prf};
 use strongswan::identity::Identity;
 
 use crate::sa::{AuthKeys, Handshake, IkeKeys};
-use crate::wire::{Auth, Id};
+use crate::wire::{Auth, AuthMethod, Id};
+
+/// Why a round of the peer was not accepted as proof of its identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RoundError {
+    /// By its pre-shared key.
+    #[error(transparent)]
+    Psk(#[from] PskError),
+    /// By its signature.
+    #[error(transparent)]
+    Pubkey(#[from] VerifyError),
+    /// The method is not known.
+    #[error("{0} authentication payload unsupported")]
+    Method(AuthMethod),
+    /// Something is missing that the exchange should have left behind.
+    #[error("not ready for authentication")]
+    Internal,
+}
+
+/// Why we could not prove our own identity.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OwnRoundError {
+    /// By a pre-shared key.
+    #[error(transparent)]
+    Psk(#[from] PskError),
+    /// By a signature.
+    #[error(transparent)]
+    Pubkey(#[from] SignError),
+    /// This way to authenticate is not there.
+    #[error("{0} authentication not supported")]
+    Class(AuthClass),
+    /// Something is missing that the exchange should have left behind.
+    #[error("not ready for authentication")]
+    Internal,
+}
 
 /// Proof that both sides of an IKE_SA are authenticated. It can only be made here, from every round's result, and an
 /// IKE_SA cannot be established without it.

@@ -14,7 +14,7 @@ const KEY_PAD: &[u8] = b"Key Pad for IKEv2";
 
 /// Why a pre-shared key did not do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::v2) enum PskError {
+pub(crate) enum PskError {
     /// No secret is loaded for these identities.
     #[error("no shared key found")]
     NotFound,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strongswan::credentials::{
-    AuthClass, Certificate, HashAlgorithm, KeyType, SignatureError, SignatureScheme, SigningKey,
+    AuthClass, Certificate, HashAlgorithm, KeyType, SignatureError, SignatureScheme, SigningKey, TrustError,
 };
 use strongswan::identity::Identity;
 use strongswan::log;
@@ -24,13 +24,35 @@ pub(in crate::v2) struct PeerAbilities<'a> {
 
 /// Why we could not sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::v2) enum SignError {
+pub(crate) enum SignError {
     /// There is no private key for our identity.
     #[error("no private key found")]
     NoKey,
     /// No scheme suits both the key and the peer.
     #[error("no common signature scheme")]
     NoScheme,
+}
+
+/// Why a signature of the peer was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum VerifyError {
+    /// What is in the AUTH payload is not understood.
+    #[error("authentication payload unsupported or invalid")]
+    Unusable,
+    /// No key is known to be the peer's, or the certificate of the one it used is not trusted.
+    #[error("no trusted {key_type} public key found")]
+    NoTrustedKey {
+        /// The kind of key that the signature needs.
+        key_type: KeyType,
+        /// What is wrong with the certificate, if there is one.
+        failure: Option<TrustError>,
+    },
+    /// It was made with none of the peer's keys.
+    #[error("signature validation failed")]
+    BadSignature {
+        /// The kind of key that the signature needs.
+        key_type: KeyType,
+    },
 }
 
 /// Our AUTH payload, and the key it was made with.
@@ -127,21 +149,27 @@ pub(in crate::v2) fn verify(
     other: &Identity,
     octets: &[u8],
     auth: &Auth,
-) -> Option<VerifiedRound> {
-    let (scheme, signature) = read(auth)?;
+) -> Result<VerifiedRound, VerifyError> {
+    let (scheme, signature) = read(auth).ok_or(VerifyError::Unusable)?;
     let key_type = scheme.key_type();
-    for key in env.credentials.trusted_keys(other, Some(key_type), presented, env.wall) {
+    let mut keys = env.credentials.trusted_keys(other, Some(key_type), presented, env.wall);
+    let mut tried = false;
+    for key in keys.by_ref() {
         if key.key().verify(scheme, octets, signature).is_ok() {
             match auth.method {
                 AuthMethod::DigitalSignature => log!(IKE, 1, "authentication of '{other}' with {scheme} successful"),
                 method => log!(IKE, 1, "authentication of '{other}' with {method} successful"),
             }
-            return Some(VerifiedRound::new(other.clone(), AuthClass::Pubkey, Some((key, scheme))));
+            return Ok(VerifiedRound::new(other.clone(), AuthClass::Pubkey, Some((key, scheme))));
         }
+        tried = true;
         log!(IKE, 1, "signature validation failed, looking for another key");
     }
     log!(IKE, 1, "no trusted {key_type} public key found for '{other}'");
-    None
+    if tried {
+        return Err(VerifyError::BadSignature { key_type });
+    }
+    Err(VerifyError::NoTrustedKey { key_type, failure: keys.failure().cloned() })
 }
 
 /// The scheme and the signature in a payload.

@@ -11,6 +11,7 @@ use crate::input::InitiateChild;
 use crate::output::Alert;
 use crate::sa::{ChildSaState, Extensions, IkeSa, IkeSaState, retry_delay};
 use crate::task::TaskType;
+use crate::v2::explain;
 use crate::v2::task::{Collision, Failure, Incoming, Outgoing, Progress, Step, Task, Verdict};
 use crate::wire::{ExchangeType, Notify, NotifyType};
 
@@ -104,6 +105,7 @@ impl Task for ChildCreateInitiator {
             _ => {
                 self.in_auth = false;
                 if self.find_duplicate(sa, env) {
+                    explain::child::duplicate(sa, env, &self.request.config);
                     self.offer.abandon(env);
                     sa.report_child_failed(&self.request.config);
                     message.cancelled = true;
@@ -269,11 +271,13 @@ impl Task for ChildCreateResponder {
                 match (self.answer.is_offer(), childless) {
                     (false, Childless::Never) => {
                         log!(IKE, 1, "peer tried to initiate a childless IKE_SA");
+                        explain::child::childless(sa, env, false);
                         message.notify(NotifyType::InvalidSyntax);
                         return Err(Failure::Failed);
                     }
                     (true, Childless::Force) => {
                         log!(IKE, 1, "peer did not initiate a childless IKE_SA");
+                        explain::child::childless(sa, env, true);
                         message.notify(NotifyType::InvalidSyntax);
                         return Err(Failure::Failed);
                     }

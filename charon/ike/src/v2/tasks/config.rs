@@ -14,6 +14,7 @@ use crate::env::Env;
 use crate::output::Alert;
 use crate::sa::IkeSa;
 use crate::task::TaskType;
+use crate::v2::explain;
 use crate::v2::task::{Incoming, Outgoing, Progress, Step, Task};
 use crate::wire::{Cp, CpAttribute, CpAttributeType, CpType, ExchangeType, Message, NotifyType};
 
@@ -205,6 +206,7 @@ impl Task for ConfigResponder {
                 NotifyType::FailedCpRequired => log!(IKE, 1, "expected a virtual IP request, sending {kind}"),
                 _ => log!(IKE, 1, "no virtual IP found, sending {kind}"),
             }
+            explain::child::virtual_ip(sa, env, &self.requested, kind);
             sa.alert(Alert::VipFailure);
             message.notify(kind);
             return Ok(Progress::Done);

@@ -13,6 +13,7 @@ use crate::output::Alert;
 use crate::sa::{Connection, Extensions, IkeKeys, IkeSa, IkeSaState, IkeSeed};
 use crate::snapshot::Algorithms;
 use crate::task::TaskType;
+use crate::v2::explain;
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task, Veto};
 use crate::wire::{Ke, Nonce, Notify, NotifyType, Sa, SpiField};
 
@@ -98,16 +99,18 @@ impl Task for InitInitiator {
             return Ok(Progress::Restart);
         }
         if let Some(notify) = message.notify(NotifyType::InvalidKePayload) {
-            return self.retry(notify);
+            return self.retry(sa, env, notify);
         }
         if let Some(notify) = message.error_notify() {
             log!(IKE, 1, "received {} notify error", notify.kind);
+            explain::init::refused(sa, env, notify.kind);
             return Err(Failure::Failed);
         }
         announced(sa, env, incoming);
         let childless = sa.ike_config().map_or(Childless::Allow, |config| config.childless);
         if childless == Childless::Force && !sa.extensions.contains(Extensions::CHILDLESS) {
             log!(IKE, 1, "peer does not support childless IKE_SA initiation");
+            explain::init::not_childless(sa, env);
             return Err(Failure::Failed);
         }
         let (Some(payload), Some(ke), Some(nonce), Some(responder)) =
@@ -145,7 +148,7 @@ impl Task for InitInitiator {
 
 impl InitInitiator {
     /// INVALID_KE_PAYLOAD: the responder wants another method, which must be one we offered.
-    fn retry(&mut self, notify: &Notify) -> Step {
+    fn retry(&mut self, sa: &mut IkeSa, env: &Env<'_>, notify: &Notify) -> Step {
         let used = self.proposals.iter().find_map(Proposal::key_exchange);
         let (Some(used), Some(requested)) = (used, notify.requested_ke()) else {
             log!(IKE, 1, "received {} notify error", notify.kind);
@@ -154,6 +157,7 @@ impl InitInitiator {
         log!(IKE, 1, "peer didn't accept key exchange method {used}, it requested {requested}");
         // anyone can send this: it must not talk us into something that is not configured
         if !self.proposals.iter().any(|proposal| proposal.contains(TransformType::KeyExchange, requested)) {
+            explain::init::other_method(sa, env, requested);
             return Err(Failure::Failed);
         }
         self.requested = Some(requested);
@@ -189,6 +193,9 @@ impl Task for InitResponder {
         self.ke = message.ke().cloned();
         self.nonce = message.nonce().cloned();
         self.choice = message.sa().and_then(|payload| select_with_fallback(sa, env, incoming, payload));
+        if let (None, Some(payload)) = (&self.choice, message.sa()) {
+            explain::init::no_proposal(sa, env, incoming.local, incoming.remote, payload);
+        }
         if let Some(handshake) = sa.handshake() {
             handshake.init_received.clone_from(&incoming.datagram);
         }

@@ -19,6 +19,7 @@ mod proposals;
 mod reauth_complete;
 mod vendor;
 
+pub(in crate::v2) use auth::check;
 pub(crate) use child_create::{ChildCreateInitiator, ChildCreateResponder};
 pub(crate) use child_delete::{ChildDeleteInitiator, ChildDeleteResponder};
 pub(crate) use child_rekey::{ChildRekeyInitiator, ChildRekeyResponder};

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use ike::ConfigSource;
 use ike::config::{AuthClass, AuthRound, ChildConfig, IkeConfig, PeerConfig};
+use ike::explain::{Asker, Near, Wanted};
+use strongswan::clock::MonoTime;
 use strongswan::crypto::{Proposal, Protocol};
 use strongswan::host::HostSpec;
 use strongswan::identity::Identity;
@@ -33,6 +35,29 @@ impl ConfigSource for Connections {
         };
         let fitting = self.0.iter().filter(|peer| fits(me, &peer.local) && fits(other, &peer.remote));
         fitting.cloned().collect()
+    }
+
+    fn nearest(&self, wanted: &Wanted<'_>, limit: usize) -> Vec<Near> {
+        let fits = |wanted: Option<&Identity>, rounds: &[AuthRound]| match (wanted, rounds[0].id.as_ref()) {
+            (Some(wanted), Some(id)) => wanted.matches(id).is_match(),
+            _ => true,
+        };
+        let near = |config: &Arc<PeerConfig>| Near {
+            config: Arc::clone(config),
+            version: config.ike.version.allows(wanted.major),
+            local: true,
+            remote: true,
+            me: fits(wanted.me, &config.local),
+            other: fits(wanted.other, &config.remote),
+        };
+        let mut all: Vec<_> = self.0.iter().map(near).collect();
+        all.sort_by_key(|near| std::cmp::Reverse(near.score()));
+        all.truncate(limit);
+        all
+    }
+
+    fn may_explain(&self, _asker: Asker, _now: MonoTime) -> Option<u64> {
+        Some(0)
     }
 }
 

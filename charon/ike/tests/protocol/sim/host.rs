@@ -304,6 +304,7 @@ fn describe_event(event: &Event) -> String {
         }
         Event::ChildFailed { child } => format!("CHILD_SA {child} failed"),
         Event::ChildRekey { old, new, .. } => format!("CHILD_SA {} rekeyed by {}", old.unique_id, new.unique_id),
+        Event::Explained(why) => format!("explained: {why}"),
         Event::Alert(alert) => format!("alert {}", alert.name()),
     }
 }

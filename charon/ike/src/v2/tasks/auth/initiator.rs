@@ -11,6 +11,7 @@ use crate::output::Alert;
 use crate::sa::{Extensions, IkeSa};
 use crate::task::TaskType;
 use crate::v2::auth::{AuthVerified, VerifiedRound};
+use crate::v2::explain;
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
 use crate::wire::{ExchangeType, Id, Notify, NotifyType, Payload};
 
@@ -49,9 +50,13 @@ impl Task for AuthInitiator {
             if self.sent == 0 && ppk::offer(sa, env, &config).is_err() {
                 return Err(Failure::Failed);
             }
-            let Some(signed) = authenticate(sa, env, round, &me, &other, &id) else {
-                sa.alert(Alert::LocalAuthFailed);
-                return Err(Failure::Failed);
+            let signed = match authenticate(sa, env, round, &me, &other, &id) {
+                Ok(signed) => signed,
+                Err(error) => {
+                    explain::auth::own(sa, env, self.sent, (&me, &other), &error);
+                    sa.alert(Alert::LocalAuthFailed);
+                    return Err(Failure::Failed);
+                }
             };
             message.push(signed.auth);
             if let Some(identity) = ppk::identity(sa) {
@@ -64,6 +69,7 @@ impl Task for AuthInitiator {
             if self.sent < config.local.len() {
                 if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
                     log!(IKE, 1, "peer does not support multiple authentication, but we require it");
+                    explain::auth::one_round_only(sa, env);
                     return Err(Failure::Failed);
                 }
                 message.notify(NotifyType::AnotherAuthFollows);
@@ -81,6 +87,7 @@ impl Task for AuthInitiator {
         let fatal = message.notifies().find(|notify| notify.kind.is_error() && !concerns_child(notify.kind));
         if let Some(notify) = fatal {
             log!(IKE, 1, "received {} notify error", notify.kind);
+            explain::auth::refused(sa, env, notify.kind, self.sent);
             if notify.kind == NotifyType::AuthenticationFailed {
                 sa.alert(Alert::LocalAuthFailed);
             }
@@ -95,6 +102,7 @@ impl Task for AuthInitiator {
             return Ok(Progress::More);
         }
         if !self.satisfies(&config) || !ppk::permitted(sa, &config) {
+            explain::auth::not_compliant(sa, env, None, &self.verified);
             sa.alert(Alert::PeerAuthFailed);
             sa.send_auth_failed(env);
             return Err(Failure::Failed);
@@ -149,13 +157,22 @@ impl AuthInitiator {
         if self.verified.is_empty() {
             ppk::confirmed(sa, message, config).ok()?;
         }
-        let round = verify(sa, env, &me, &id, auth)?;
+        let round = match verify(sa, env, &me, &id, auth) {
+            Ok(round) => round,
+            Err(error) => {
+                let index = self.verified.len();
+                explain::auth::not_proven(sa, env, index, (&me, &id.identity()), auth.method, &error);
+                return None;
+            }
+        };
         ppk::apply(sa)?;
         sa.remote_id = Some(round.identity().clone());
         // the constraints of this round count before our next one reveals anything
         if let Some(required) = config.remote.get(self.verified.len())
             && !complies(&round, required)
         {
+            self.verified.push(round);
+            explain::auth::not_compliant(sa, env, Some(&me), &self.verified);
             return None;
         }
         self.verified.push(round);

@@ -8,3 +8,4 @@ mod rounds;
 pub(crate) use initiator::AuthInitiator;
 pub(super) use initiator::concerns_child;
 pub(crate) use responder::AuthResponder;
+pub(in crate::v2) use rounds::check;

@@ -15,6 +15,7 @@ use crate::output::{Alert, Output};
 use crate::sa::{Conditions, Connection, Extensions, IkeSa, IkeSaState};
 use crate::task::TaskType;
 use crate::v2::auth::{AuthVerified, VerifiedRound};
+use crate::v2::explain;
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
 use crate::wire::{ExchangeType, Id, NotifyType, Payload};
 
@@ -109,6 +110,7 @@ impl AuthResponder {
         }
         let Some(auth) = message.auth() else {
             log!(IKE, 1, "peer requested EAP, config unacceptable");
+            explain::auth::wants_eap(sa, env);
             return None;
         };
         if self.verified.is_empty() {
@@ -116,15 +118,28 @@ impl AuthResponder {
                 self.switch_config(sa, env, "PPK required")?;
             }
         }
-        let me = self.own_id(sa)?;
+        let Some(me) = self.own_id(sa) else {
+            self.explain_identity(sa, env);
+            return None;
+        };
         let auth = ppk::effective_auth(sa, message, auth)?;
-        let round = verify(sa, env, &me, &id, &auth)?;
+        let round = match verify(sa, env, &me, &id, &auth) {
+            Ok(round) => round,
+            Err(error) => {
+                let index = self.verified.len();
+                explain::auth::not_proven(sa, env, index, (&me, &other), auth.method, &error);
+                return None;
+            }
+        };
         self.confirm_ppk = sa.handshake()?.ppk.is_some();
         ppk::apply(sa)?;
         self.verified.push(round);
         self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
         while !self.complies(sa) || !self.keeps_secret(sa, &me) {
-            self.switch_config(sa, env, "non-matching authentication done")?;
+            if self.switch_config(sa, env, "non-matching authentication done").is_none() {
+                explain::auth::not_compliant(sa, env, Some(&me), &self.verified);
+                return None;
+            }
         }
         Some(())
     }
@@ -143,6 +158,13 @@ impl AuthResponder {
             }
         }
         Some(own_identity(sa, round, "IDr"))
+    }
+
+    /// Says why [`own_id`](Self::own_id) has none.
+    fn explain_identity(&self, sa: &mut IkeSa, env: &Env<'_>) {
+        if let Some(wanted) = &self.wanted {
+            explain::auth::other_identity(sa, env, wanted, self.sent);
+        }
     }
 
     /// A secret is shared by two identities, so it proves nothing to a connection on which we have another one.
@@ -180,6 +202,7 @@ impl AuthResponder {
         );
         let Some(selected) = self.candidates(sa, env, other).into_iter().next() else {
             log!(CFG, 1, "no matching peer config found");
+            explain::auth::no_connection(sa, env, me, other);
             return None;
         };
         log!(CFG, 1, "selected peer config '{}'", selected.name);
@@ -237,7 +260,13 @@ impl AuthResponder {
         let id = Id::new(&me);
         message.push(Payload::IdR(id.clone()));
         sa.local_id = Some(me.clone());
-        let signed = authenticate(sa, env, round, &me, &other, &id)?;
+        let signed = match authenticate(sa, env, round, &me, &other, &id) {
+            Ok(signed) => signed,
+            Err(error) => {
+                explain::auth::own(sa, env, self.sent, (&me, &other), &error);
+                return None;
+            }
+        };
         message.push(signed.auth);
         if std::mem::take(&mut self.confirm_ppk) {
             message.notify(NotifyType::PpkIdentity);
@@ -246,6 +275,7 @@ impl AuthResponder {
         if self.sent < config.local.len() {
             if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
                 log!(IKE, 1, "peer does not support multiple authentication, but we require it");
+                explain::auth::one_round_only(sa, env);
                 return None;
             }
             message.notify(NotifyType::AnotherAuthFollows);
@@ -260,6 +290,8 @@ impl AuthResponder {
                 return true;
             }
             if self.switch_config(sa, env, "insufficient authentication rounds").is_none() {
+                let me = sa.local_id.clone();
+                explain::auth::not_compliant(sa, env, me.as_ref(), &self.verified);
                 return false;
             }
         }
@@ -299,6 +331,7 @@ impl AuthResponder {
             if !replaces && !kept {
                 if !same_host {
                     log!(IKE, 1, "canceling IKE_SA setup due to uniqueness policy");
+                    explain::auth::not_unique(sa, env, duplicate.remote.ip());
                     sa.alert(Alert::UniqueKeep);
                     return false;
                 }

@@ -1,6 +1,6 @@
 //! What both roles do in a round: name an identity, make an AUTH payload, check the peer's against its configuration.
 
-use strongswan::credentials::Requirements;
+use strongswan::credentials::{ConstraintError, Requirements};
 use strongswan::identity::{IdType, Identity};
 use strongswan::log;
 
@@ -8,7 +8,8 @@ use crate::config::{AuthClass, AuthRound};
 use crate::env::Env;
 use crate::sa::IkeSa;
 use crate::v2::auth::{
-    Covered, PeerAbilities, Signed, Signer, VerifiedRound, octets, sign_psk, sign_pubkey, verify_psk, verify_pubkey,
+    Covered, OwnRoundError, PeerAbilities, RoundError, Signed, Signer, VerifiedRound, octets, sign_psk, sign_pubkey,
+    verify_psk, verify_pubkey,
 };
 use crate::wire::{Auth, AuthMethod, Id};
 
@@ -35,40 +36,49 @@ pub(super) fn authenticate(
     me: &Identity,
     other: &Identity,
     id: &Id,
-) -> Option<Signed> {
-    let prf = sa.keys.as_ref()?.prf();
-    let covered = covered(sa, id)?;
+) -> Result<Signed, OwnRoundError> {
+    let prf = sa.keys.as_ref().ok_or(OwnRoundError::Internal)?.prf();
+    let covered = covered(sa, id).ok_or(OwnRoundError::Internal)?;
     match &round.class {
-        AuthClass::Psk => sign_psk(env, prf, me, other, &covered).ok(),
+        AuthClass::Psk => Ok(sign_psk(env, prf, me, other, &covered)?),
         AuthClass::Any | AuthClass::Pubkey => {
-            let handshake = sa.handshake()?;
+            let handshake = sa.handshake().ok_or(OwnRoundError::Internal)?;
             let peer = PeerAbilities { hashes: handshake.peer_hashes.as_deref(), anchors: &handshake.anchors };
-            let (signed, signer) = sign_pubkey(env, &peer, round, me, &covered).ok()?;
+            let (signed, signer) = sign_pubkey(env, &peer, round, me, &covered)?;
             handshake.signer = Some(signer);
-            Some(signed)
+            Ok(signed)
         }
         class @ (AuthClass::Eap(_) | AuthClass::Xauth(_)) => {
             log!(IKE, 1, "authentication of '{me}' (myself) with {class} not supported");
-            None
+            Err(OwnRoundError::Class(class.clone()))
         }
     }
 }
 
 /// Verifies the peer's AUTH payload.
-pub(super) fn verify(sa: &mut IkeSa, env: &Env<'_>, me: &Identity, id: &Id, auth: &Auth) -> Option<VerifiedRound> {
-    let prf = sa.keys.as_ref()?.prf();
-    let octets = signed_octets(sa, Signer::Peer, id, true)?;
+pub(super) fn verify(
+    sa: &mut IkeSa,
+    env: &Env<'_>,
+    me: &Identity,
+    id: &Id,
+    auth: &Auth,
+) -> Result<VerifiedRound, RoundError> {
+    let prf = sa.keys.as_ref().ok_or(RoundError::Internal)?.prf();
+    let octets = signed_octets(sa, Signer::Peer, id, true).ok_or(RoundError::Internal)?;
     let other = id.identity();
     match auth.method {
-        AuthMethod::SharedKey => verify_psk(env, prf, me, &other, &octets, auth).ok(),
+        AuthMethod::SharedKey => Ok(verify_psk(env, prf, me, &other, &octets, auth)?),
         AuthMethod::RsaSignature
         | AuthMethod::Ecdsa256
         | AuthMethod::Ecdsa384
         | AuthMethod::Ecdsa521
-        | AuthMethod::DigitalSignature => verify_pubkey(env, &sa.handshake()?.presented, &other, &octets, auth),
+        | AuthMethod::DigitalSignature => {
+            let presented = &sa.handshake().ok_or(RoundError::Internal)?.presented;
+            Ok(verify_pubkey(env, presented, &other, &octets, auth)?)
+        }
         method => {
             log!(IKE, 1, "{method} authentication payload unsupported");
-            None
+            Err(RoundError::Method(method))
         }
     }
 }
@@ -103,6 +113,17 @@ fn signed_octets(sa: &mut IkeSa, signer: Signer, id: &Id, ppk: bool) -> Option<V
 
 /// Whether what the peer proved is what a round of its configuration demands.
 pub(super) fn complies(done: &VerifiedRound, round: &AuthRound) -> bool {
+    match check(done, round) {
+        Ok(()) => true,
+        Err(error) => {
+            log!(CFG, 1, "{error}");
+            false
+        }
+    }
+}
+
+/// Compares what the peer proved with what a round of its configuration demands.
+pub(in crate::v2) fn check(done: &VerifiedRound, round: &AuthRound) -> Result<(), ConstraintError> {
     let requirements = Requirements {
         id: round.id.as_ref().filter(|id| !id.is_any()),
         class: &round.class,
@@ -115,13 +136,7 @@ pub(super) fn complies(done: &VerifiedRound, round: &AuthRound) -> bool {
         revocation: round.revocation,
         constraints: &round.constraints,
     };
-    match requirements.check(&done.proven()) {
-        Ok(()) => true,
-        Err(error) => {
-            log!(CFG, 1, "{error}");
-            false
-        }
-    }
+    requirements.check(&done.proven())
 }
 
 /// Whether an identity names someone: neither any nor a pattern.

@@ -15,6 +15,7 @@ use crate::ids::UniqueId;
 use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, Selectors, Tags};
 use crate::snapshot::Algorithms;
+use crate::v2::explain;
 use crate::v2::task::Outgoing;
 use crate::wire::{Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, SpiField, Ts};
 
@@ -81,6 +82,7 @@ impl Answer {
         let configured = feasible(&config, in_auth);
         let Some(Choice { proposal, offered }) = choose(sa, env, &configured, &payload, in_auth) else {
             log!(IKE, 1, "no acceptable proposal found");
+            explain::child::no_proposal(sa, env, &config, &payload, in_auth);
             sa.alert(Alert::ProposalMismatchChild);
             return Err(Notify::new(NotifyType::NoProposalChosen));
         };
@@ -152,6 +154,7 @@ impl Answer {
             return Ok((child, asked));
         }
         log!(IKE, 1, "traffic selectors {} unacceptable", Selectors(&asked.local, &asked.remote));
+        explain::child::no_selectors(sa, env, &asked.local, &asked.remote);
         sa.alert(Alert::TsMismatch);
         Err(Notify::new(NotifyType::TsUnacceptable))
     }
@@ -205,6 +208,7 @@ impl Answer {
         let configured = local.len().saturating_mul(remote.len());
         if child.local_ts.is_empty() || child.remote_ts.is_empty() || !few_policies(child, env, configured) {
             log!(IKE, 1, "no acceptable traffic selectors found");
+            explain::child::nothing_left(sa, env, &child.config, &asked.local, &asked.remote);
             sa.alert(Alert::TsMismatch);
             return Err(NotifyType::TsUnacceptable);
         }

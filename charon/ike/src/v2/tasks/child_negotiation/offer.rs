@@ -14,6 +14,7 @@ use crate::ids::UniqueId;
 use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, Tags};
 use crate::snapshot::Algorithms;
+use crate::v2::explain;
 use crate::v2::task::Outgoing;
 use crate::wire::{Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, Ts};
 
@@ -93,6 +94,7 @@ impl Offer {
         let (local, remote) = self.selectors(sa, env, child, true);
         if local.is_empty() || remote.is_empty() {
             log!(IKE, 1, "no traffic selectors to propose, the peer has no virtual IP");
+            explain::child::nothing_to_propose(sa, env);
             return Err(OfferError::Local);
         }
         let protocol = self.proposals.first().map_or(Protocol::Esp, Proposal::protocol);
@@ -186,7 +188,7 @@ impl Offer {
         in_auth: bool,
     ) -> Result<UniqueId, OfferError> {
         if let Some(notify) = message.notifies().find(|notify| notify.kind.is_error()) {
-            return Err(self.refused(notify));
+            return Err(self.refused(sa, env, notify));
         }
         let Some(mut child) = self.child.take() else { return Err(OfferError::Local) };
         if !in_auth {
@@ -206,8 +208,11 @@ impl Offer {
         }
     }
 
-    fn refused(&mut self, notify: &Notify) -> OfferError {
+    fn refused(&mut self, sa: &mut IkeSa, env: &Env<'_>, notify: &Notify) -> OfferError {
         if notify.kind != NotifyType::InvalidKePayload {
+            if notify.kind != NotifyType::TemporaryFailure {
+                explain::child::refused(sa, env, &self.config, notify.kind);
+            }
             return OfferError::Refused(notify.kind);
         }
         let Some(wanted) = notify.requested_ke() else { return OfferError::Refused(notify.kind) };
@@ -218,6 +223,7 @@ impl Offer {
         }
         log!(IKE, 1, "peer didn't accept key exchange method {used}, it requested {wanted}");
         if !self.proposals.iter().any(|proposal| proposal.contains(TransformType::KeyExchange, wanted)) {
+            explain::child::other_method(sa, env, &self.config, wanted);
             return OfferError::Refused(notify.kind);
         }
         self.requested = Some(wanted);
@@ -238,6 +244,7 @@ impl Offer {
         };
         let Some(Choice { proposal, offered }) = choose(sa, env, &self.proposals, payload, in_auth) else {
             log!(IKE, 1, "no acceptable proposal found");
+            explain::child::answered_proposal(sa, env, &self.config, payload, in_auth);
             sa.alert(Alert::ProposalMismatchChild);
             return Err(OfferError::Unusable);
         };
@@ -245,7 +252,11 @@ impl Offer {
         let shared = self.shared_secret(message, &proposal)?;
         child.algorithms = Algorithms::from(&proposal);
         child.protocol = proposal.protocol();
-        agree_mode(child, message).map_err(|()| OfferError::Unusable)?;
+        if agree_mode(child, message).is_err() {
+            let answered = if message.has_notify(NotifyType::UseBeetMode) { Mode::Beet } else { Mode::Transport };
+            explain::child::answered_mode(sa, env, &self.config, answered);
+            return Err(OfferError::Unusable);
+        }
         child.tfc = !message.has_notify(NotifyType::EspTfcPaddingNotSupported);
         let (local, remote) = self.selectors(sa, env, child, false);
         if child.mode == Mode::Transport && sa.conditions.nat_any() {
@@ -258,11 +269,19 @@ impl Offer {
         let few = few_policies(child, env, local.len().saturating_mul(remote.len()));
         if child.local_ts.is_empty() || child.remote_ts.is_empty() || child.spi_out.is_none() || !few {
             log!(IKE, 1, "no acceptable traffic selectors found");
+            explain::child::answered_selectors(
+                sa,
+                env,
+                &self.config,
+                (&local, &ts_i.selectors),
+                (&remote, &ts_r.selectors),
+            );
             sa.alert(Alert::TsMismatch);
             return Err(OfferError::Unusable);
         }
         if !fits_mode(child, sa) {
             log!(IKE, 1, "{} mode requested by responder is unacceptable", child.mode);
+            explain::child::answered_mode(sa, env, &self.config, Mode::Tunnel);
             return Err(OfferError::Unusable);
         }
         let nonces = self.own_nonce.as_ref().zip(self.peer_nonce.as_ref()).ok_or(OfferError::Unusable)?;

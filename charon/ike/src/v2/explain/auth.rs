@@ -1,0 +1,240 @@
+//! IKE_AUTH: identities, and what proves them.
+
+use std::sync::Arc;
+
+use strongswan::crypto::{Proposal, Protocol, Transform, TransformType};
+use strongswan::identity::Identity;
+
+use super::init::{addresses, list, proposals};
+use super::proof::{self, PeerRound};
+use super::{connection, local, nearest, remote, report};
+use crate::config::{AuthClass, AuthRound, Childless, PeerConfig};
+use crate::env::Env;
+use crate::explain::{Cause, Change, Field, Mismatch, Near, Place, Stage, Topic, Wanted, configured_id};
+use crate::sa::{Extensions, IkeSa, Phase, Role};
+use crate::snapshot::Algorithms;
+use crate::v2::auth::{OwnRoundError, RoundError, VerifiedRound};
+use crate::v2::tasks::check;
+use crate::wire::{AuthMethod, NotifyType};
+
+/// What a failed authentication is called: we refuse as responder, and do not go on as initiator.
+fn cause(sa: &IkeSa) -> Cause {
+    match sa.id.role {
+        Role::Initiator => Cause::AnswerUnacceptable,
+        Role::Responder => Cause::WeRefused(NotifyType::AuthenticationFailed),
+    }
+}
+
+fn wanted<'a>(sa: &IkeSa, me: Option<&'a Identity>, other: Option<&'a Identity>) -> Wanted<'a> {
+    Wanted { local: sa.local, remote: sa.remote, me, other, major: 2 }
+}
+
+/// No connection is for these addresses and identities with the algorithms of the IKE_SA.
+pub(crate) fn no_connection(sa: &mut IkeSa, env: &Env<'_>, me: Option<&Identity>, other: &Identity) {
+    let cause = cause(sa);
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let near = nearest(sa, env, &wanted(sa, me, Some(other)));
+        if near.is_empty() {
+            let field = Field::new(Topic::Identity, Place::Connections, "");
+            let advice = format!("load a connection for '{other}'");
+            return vec![Mismatch::new(field, "no connection", Change::Provide(advice)).theirs(other)];
+        }
+        near.iter().filter_map(|near| basics(sa, near, me, Some(other))).collect()
+    });
+}
+
+/// What of a connection does not fit addresses, identities or algorithms.
+fn basics(sa: &IkeSa, near: &Near, me: Option<&Identity>, other: Option<&Identity>) -> Option<Mismatch> {
+    let config = &near.config;
+    addresses(near, sa.local, sa.remote)
+        .or_else(|| identity(local(config, 0, Topic::Identity, "id"), near.me, &config.local, me))
+        .or_else(|| identity(remote(config, 0, Topic::Identity, "id"), near.other, &config.remote, other))
+        .or_else(|| {
+            let agreed = as_proposal(sa.algorithms.as_ref()?);
+            proposals(connection(config, Topic::Proposal, "proposals"), &config.ike.proposals, &[agreed], false)
+        })
+}
+
+fn identity(field: Field, fits: bool, rounds: &[AuthRound], asked: Option<&Identity>) -> Option<Mismatch> {
+    let (configured, asked) = (configured_id(rounds)?, asked.filter(|_| !fits)?);
+    Some(Mismatch::new(field, configured, Change::Set(asked.to_string())).theirs(asked))
+}
+
+/// The algorithms of the IKE_SA as something to compare.
+fn as_proposal(algorithms: &Algorithms) -> Proposal {
+    let mut transforms = Vec::new();
+    if let Some((algorithm, key_size)) = algorithms.encryption {
+        transforms.push(Transform::encryption(algorithm, key_size));
+    }
+    if let Some(id) = algorithms.integrity {
+        transforms.push(Transform::new(TransformType::Integrity, id));
+    }
+    if let Some(id) = algorithms.prf {
+        transforms.push(Transform::new(TransformType::Prf, id));
+    }
+    if let Some(id) = algorithms.key_exchange {
+        transforms.push(Transform::new(TransformType::KeyExchange, id));
+    }
+    Proposal::from_transforms(Protocol::Ike, transforms)
+}
+
+/// The peer wants us to have another identity than the connection says.
+pub(crate) fn other_identity(sa: &mut IkeSa, env: &Env<'_>, wanted: &Identity, index: usize) {
+    let cause = cause(sa);
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        let ours = config.local.get(index).and_then(|round| round.id.clone()).unwrap_or_else(Identity::any);
+        let field = local(config, index, Topic::Identity, "id");
+        vec![
+            Mismatch::new(field, ours, Change::Set(wanted.to_string()))
+                .theirs(wanted)
+                .why("the identity it asks us for"),
+        ]
+    });
+}
+
+/// The peer sends no proof: it wants EAP, which the connection does not.
+pub(crate) fn wants_eap(sa: &mut IkeSa, env: &Env<'_>) {
+    let cause = cause(sa);
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        let ours = match config.remote.first().map(|round| &round.class) {
+            Some(AuthClass::Psk) => "psk",
+            Some(AuthClass::Pubkey) => "pubkey",
+            _ => "no EAP",
+        };
+        let advice = format!("set auth = {ours} in the local section of the peer");
+        let field = remote(config, 0, Topic::Authentication, "auth");
+        vec![Mismatch::new(field, ours, Change::Peer(advice)).theirs("EAP")]
+    });
+}
+
+/// The proof of the peer's round was not accepted.
+pub(crate) fn not_proven(
+    sa: &mut IkeSa,
+    env: &Env<'_>,
+    index: usize,
+    (me, other): (&Identity, &Identity),
+    method: AuthMethod,
+    error: &RoundError,
+) {
+    let cause = cause(sa);
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        let round = PeerRound { config, index, me, other };
+        // as initiator we learn the peer's identity only now
+        let expected = config.remote.get(index).and_then(|round| round.id.as_ref()).filter(|id| !id.is_any());
+        if let Some(expected) = expected.filter(|expected| !other.matches(expected).is_match()) {
+            let field = remote(config, index, Topic::Identity, "id");
+            return vec![Mismatch::new(field, expected, Change::Set(other.to_string())).theirs(other)];
+        }
+        let presented = match &sa.phase {
+            Phase::Handshake(handshake) => handshake.presented.as_slice(),
+            Phase::Authenticated(_) => &[],
+        };
+        vec![proof::class(&round, method).unwrap_or_else(|| proof::refused(env, &round, error, presented))]
+    });
+}
+
+/// The peer proved its identity, but no connection is content with that.
+pub(in crate::v2) fn not_compliant(sa: &mut IkeSa, env: &Env<'_>, me: Option<&Identity>, verified: &[VerifiedRound]) {
+    let cause = cause(sa);
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some(first) = verified.first() else { return Vec::new() };
+        let other = first.identity();
+        match sa.id.role {
+            Role::Initiator => sa.config().and_then(|config| demand(config, me, verified)).into_iter().collect(),
+            Role::Responder => {
+                let near = nearest(sa, env, &wanted(sa, me, Some(other)));
+                let mismatch =
+                    |near: &Near| basics(sa, near, me, Some(other)).or_else(|| demand(&near.config, me, verified));
+                near.iter().filter_map(mismatch).collect()
+            }
+        }
+    });
+}
+
+/// What a connection demands that the rounds of the peer do not fulfil.
+fn demand(config: &Arc<PeerConfig>, me: Option<&Identity>, verified: &[VerifiedRound]) -> Option<Mismatch> {
+    let any = Identity::any();
+    let failed = verified.iter().zip(&config.remote).enumerate().find_map(|(index, (done, round))| {
+        let error = check(done, round).err()?;
+        let round = PeerRound { config, index, me: me.unwrap_or(&any), other: done.identity() };
+        Some(proof::constraint(&round, done, &error))
+    });
+    failed.or_else(|| {
+        let (done, demanded) = (verified.len(), config.remote.len());
+        let field = remote(config, done, Topic::Authentication, "");
+        (done < demanded).then(|| {
+            let ours = format!("{demanded} rounds of authentication");
+            Mismatch::new(field, ours, Change::Remove).theirs(format_args!("{done}"))
+        })
+    })
+}
+
+/// We could not prove our own identity.
+pub(crate) fn own(
+    sa: &mut IkeSa,
+    env: &Env<'_>,
+    index: usize,
+    (me, other): (&Identity, &Identity),
+    error: &OwnRoundError,
+) {
+    let cause = match sa.id.role {
+        Role::Initiator => Cause::Local,
+        Role::Responder => cause(sa),
+    };
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        sa.config().and_then(|config| proof::own(sa, config, index, error, me, other)).into_iter().collect()
+    });
+}
+
+/// The peer cannot do as many rounds as we are to do.
+pub(crate) fn one_round_only(sa: &mut IkeSa, env: &Env<'_>) {
+    let cause = cause(sa);
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        let field = local(config, 1, Topic::Authentication, "");
+        let ours = format!("{} rounds of authentication", config.local.len());
+        vec![Mismatch::new(field, ours, Change::Remove).theirs("support for one")]
+    });
+}
+
+/// The peer refused our IKE_AUTH request.
+pub(crate) fn refused(sa: &mut IkeSa, env: &Env<'_>, kind: NotifyType, sent: usize) {
+    report(sa, env, Stage::IkeAuth, Cause::PeerRefused(kind), |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        match kind {
+            NotifyType::AuthenticationFailed => {
+                let me = sa.local_id.clone().unwrap_or_else(Identity::any);
+                let other = configured_id(&config.remote).filter(|id| !id.is_any() && !id.contains_wildcards());
+                proof::ours_refused(config, sent.saturating_sub(1), &me, other)
+            }
+            // the only reason there is with peers that are not broken
+            NotifyType::InvalidSyntax => {
+                let childless = matches!(config.ike.childless, Childless::Prefer | Childless::Force)
+                    && sa.extensions.contains(Extensions::CHILDLESS);
+                let field = connection(config, Topic::Policy, "childless");
+                let (ours, wanted) = if childless { ("no CHILD_SA", "never") } else { ("a CHILD_SA", "prefer") };
+                let why = "the peer may insist on the opposite";
+                vec![Mismatch::new(field, format_args!("{ours} in IKE_AUTH"), Change::Set(wanted.to_owned())).why(why)]
+            }
+            kind => {
+                let advice = format!("see the log of the peer for why it answers {kind}");
+                let ours = format!("proposals {}", list(&config.ike.proposals));
+                vec![Mismatch::new(connection(config, Topic::Policy, ""), ours, Change::Peer(advice))]
+            }
+        }
+    });
+}
+
+/// There is another IKE_SA with the peer, and it stays.
+pub(crate) fn not_unique(sa: &mut IkeSa, env: &Env<'_>, older: std::net::IpAddr) {
+    let cause = cause(sa);
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        let field = connection(config, Topic::Policy, "unique");
+        let theirs = format!("an IKE_SA from {older} already");
+        vec![Mismatch::new(field, "keep", Change::Set("replace".to_owned())).theirs(theirs)]
+    });
+}
