@@ -5,7 +5,7 @@ use vici::Message;
 
 use crate::command::{Command, Failure, Given};
 use crate::dump;
-use crate::fields::needed;
+use crate::fields::{needed, optional};
 use crate::getopt::Flag;
 use crate::output::{Format, Output};
 use crate::session::{Session, dump_to};
@@ -53,7 +53,10 @@ pub(super) fn control(session: &mut Session, command: &str, request: &Message) -
         out.flush();
     })?;
     if session.out.format != Format::Json {
-        return session.conclude(command, &answer);
+        return session.conclude(command, &answer).map_err(|failure| match failure {
+            Failure::Failed(text, code) => Failure::Failed(text + &explained(&answer), code),
+            other => other,
+        });
     }
     let mut object = dump::json(&answer);
     if let Some(object) = object.as_object_mut() {
@@ -66,6 +69,19 @@ pub(super) fn control(session: &mut Session, command: &str, request: &Message) -
         Err(error) => Message::failure(error.errmsg),
     };
     session.conclude(command, &answer)
+}
+
+/// The lines that follow a failure: what failed, what did not fit, and what to change.
+fn explained(answer: &Message) -> String {
+    let Some(explanation) = answer.section("explanation") else { return String::new() };
+    let mut lines = format!("\n{}", needed(explanation, "text"));
+    for (_, mismatch) in explanation.section("mismatches").into_iter().flat_map(Message::sections) {
+        lines.push_str(&format!("\n  {}: we have {}", needed(mismatch, "field"), needed(mismatch, "ours")));
+        lines.push_str(&optional(mismatch, "theirs", |theirs| format!(", the peer has {theirs}")));
+        lines.push_str(&optional(mismatch, "why", |why| format!(" ({why})")));
+        lines.push_str(&format!("\n    {}", needed(mismatch, "advice")));
+    }
+    lines
 }
 
 fn print(out: &mut Output, event: &Message) {
