@@ -65,6 +65,7 @@ pub fn ike(settings: &Settings) -> IkeSettings {
         replay_window: s.get_int("replay_window", defaults.replay_window),
         make_before_break: flag("make_before_break", defaults.make_before_break),
         ignore_acquire_ts: flag("ignore_acquire_ts", defaults.ignore_acquire_ts),
+        prefer_best_path: flag("prefer_best_path", defaults.prefer_best_path),
         check_current_path: flag("check_current_path", defaults.check_current_path),
         retry_initiate_interval: s.get_time("retry_initiate_interval", defaults.retry_initiate_interval),
     }

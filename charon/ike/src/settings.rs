@@ -59,6 +59,8 @@ pub struct IkeSettings {
     pub retry_initiate_interval: Duration,
     /// `check_current_path`: after a change of addresses or routes make sure that the path in use still works.
     pub check_current_path: bool,
+    /// `prefer_best_path`: after a change of addresses or routes move to the best path even if the one in use works.
+    pub prefer_best_path: bool,
 }
 
 impl Default for IkeSettings {
@@ -90,6 +92,7 @@ impl Default for IkeSettings {
             ignore_acquire_ts: false,
             retry_initiate_interval: Duration::ZERO,
             check_current_path: false,
+            prefer_best_path: false,
         }
     }
 }

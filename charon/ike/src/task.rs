@@ -29,6 +29,7 @@ task_types! {
     IkeReauthComplete "IKE_REAUTH_COMPLETE",
     IkeDelete "IKE_DELETE",
     IkeDpd "IKE_DPD",
+    IkeMobike "IKE_MOBIKE",
     ChildCreate "CHILD_CREATE",
     ChildRekey "CHILD_REKEY",
     ChildDelete "CHILD_DELETE",

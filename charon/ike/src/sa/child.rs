@@ -106,6 +106,8 @@ pub(crate) struct ChildSa {
     /// Keys of an outbound SA that is not installed yet.
     pub(super) registered: Option<Box<DirectionKeys>>,
     pub(super) installed: Installed,
+    /// The endpoints that its policies name, if these could not be moved along.
+    pub(super) policies_at: Option<Box<Endpoints>>,
     pub(super) installed_at: Option<MonoTime>,
     pub(super) rekey_at: Option<MonoTime>,
     pub(super) expire_at: Option<MonoTime>,
@@ -135,6 +137,7 @@ impl ChildSa {
             rekey_partner: None,
             registered: None,
             installed: Installed::empty(),
+            policies_at: None,
             installed_at: None,
             rekey_at: None,
             expire_at: None,

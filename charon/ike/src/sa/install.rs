@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use strongswan::crypto::{IntegrityAlgorithm, Protocol};
 
-use super::child::{ChildSa, Installed, Tags};
+use super::child::{ChildSa, Endpoints, Installed, Tags};
 use super::keys::{ChildKeys, DirectionKeys};
 use crate::config::{ChildConfig, IfIdConfig, Limit, MarkConfig, MarkValue, SetMark, TfcPadding};
 use crate::env::{Env, ReqidKey, UniqueIds};
 use crate::ids::{IfId, Mark, Spi};
 use crate::kernel::{
-    Copying, Direction, Encap, KernelError, KeyMaterial, PolicyAction, PolicyClass, PolicyParams, SaLifetimes, SaLimit,
-    SaParams, SaUpdate, SaUsage,
+    Copying, Direction, Encap, Features, KernelError, KeyMaterial, PolicyAction, PolicyClass, PolicyParams,
+    SaLifetimes, SaLimit, SaParams, SaUpdate, SaUsage,
 };
 
 /// Which step of an installation failed.
@@ -150,43 +150,70 @@ impl ChildSa {
         }
     }
 
-    /// Moves SAs and policies to new addresses.
+    /// Moves SAs and policies to new addresses, as far as the data plane can; what it loses on the way is taken out.
     ///
     /// # Errors
-    /// If the data plane cannot: the CHILD_SA has to be rekeyed.
-    pub(crate) fn update_endpoints(
-        &mut self,
-        env: &Env<'_>,
-        endpoints: super::child::Endpoints,
-    ) -> Result<(), KernelError> {
+    /// If something could not be moved: the CHILD_SA has to be rekeyed. It is where it was if nothing could.
+    pub(crate) fn update_endpoints(&mut self, env: &Env<'_>, endpoints: Endpoints) -> Result<(), KernelError> {
         let new = Self { endpoints, ..self.shell() };
+        let mut failure = None;
+        let mut moved = 0;
         for (flag, direction) in [(Installed::INBOUND_SA, Direction::In), (Installed::OUTBOUND_SA, Direction::Out)] {
             if !self.installed.contains(flag) {
                 continue;
             }
             let (Some(old), Some(target)) = (self.sa_id(direction), new.sa_id(direction)) else { continue };
             let update = SaUpdate { id: old, src: target.src, dst: target.dst, encap: new.encap(direction) };
-            env.kernel.update_sa(&update)?;
+            match env.kernel.update_sa(&update) {
+                Ok(()) => moved += 1,
+                Err(KernelError::NotSupported) if moved == 0 && failure.is_none() => {
+                    return Err(KernelError::NotSupported);
+                }
+                Err(error) => {
+                    // nobody would look for it under its old addresses any more
+                    let _ = env.kernel.delete_sa(&old);
+                    self.installed -= if direction == Direction::In { flag | Installed::SPI } else { flag };
+                    failure = Some(error);
+                }
+            }
         }
-        let policies = self.installed & (Installed::INBOUND_POLICIES | Installed::OUTBOUND_POLICIES);
-        let moved = self.addresses() != new.addresses();
-        if moved {
-            self.remove_policies(env, Direction::In);
-            self.remove_policies(env, Direction::Out);
+        if self.addresses() != new.addresses()
+            && !env.kernel.features().contains(Features::NO_POLICY_UPDATES)
+            && let Err(error) = self.move_policies(env, &endpoints)
+        {
+            failure = Some(error);
         }
         self.endpoints = endpoints;
-        if moved {
-            let failed = |error| match error {
-                InstallError::Sa(error) | InstallError::Policy(error) => error,
-            };
-            if policies.contains(Installed::INBOUND_POLICIES) {
-                self.add_policies(env, Direction::In).map_err(failed)?;
-            }
-            if policies.contains(Installed::OUTBOUND_POLICIES) {
-                self.add_policies(env, Direction::Out).map_err(failed)?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Puts policies for other endpoints in the place of those that are installed, without a moment without any.
+    fn move_policies(&mut self, env: &Env<'_>, to: &Endpoints) -> Result<(), KernelError> {
+        let directions = [Direction::In, Direction::Out];
+        let installed =
+            directions.into_iter().filter(|direction| self.installed.contains(Self::policy_flag(*direction)));
+        let installed: Vec<_> = installed.collect();
+        let from = self.policy_endpoints();
+        for (index, direction) in installed.iter().enumerate() {
+            if let Err(error) = self.with_policies_of(to, *direction, |p| env.kernel.add_policies(p)) {
+                // those that are there stay: better a tunnel that leads nowhere than packets outside of it
+                for done in installed.iter().take(index) {
+                    let _ = self.with_policies_of(to, *done, |p| env.kernel.delete_policies(p));
+                }
+                self.policies_at = Some(Box::new(from));
+                return Err(error);
             }
         }
+        for direction in installed {
+            let _ = self.with_policies_of(&from, direction, |p| env.kernel.delete_policies(p));
+        }
+        self.policies_at = None;
         Ok(())
+    }
+
+    /// The endpoints that installed policies name.
+    fn policy_endpoints(&self) -> Endpoints {
+        self.policies_at.as_deref().copied().unwrap_or(self.endpoints)
     }
 
     /// A copy without resources, to compute what identifiers would be.
@@ -308,7 +335,16 @@ impl ChildSa {
     }
 
     fn with_policies<R>(&self, direction: Direction, call: impl FnOnce(&PolicyParams<'_>) -> R) -> R {
-        let (local, remote) = self.addresses();
+        self.with_policies_of(&self.policy_endpoints(), direction, call)
+    }
+
+    fn with_policies_of<R>(
+        &self,
+        endpoints: &Endpoints,
+        direction: Direction,
+        call: impl FnOnce(&PolicyParams<'_>) -> R,
+    ) -> R {
+        let (local, remote) = (endpoints.local.ip(), endpoints.remote.ip());
         let inbound = direction == Direction::In;
         call(&PolicyParams {
             direction,

@@ -9,6 +9,7 @@ mod handshake;
 mod install;
 mod keys;
 mod lifecycle;
+mod mobility;
 mod path;
 mod restart;
 mod roam;
@@ -43,6 +44,8 @@ pub(crate) use handshake::Handshake;
 pub(crate) use install::{InstallError, Interfaces};
 pub(crate) use keys::{AuthKeys, IkeKeys, IkeSeed};
 pub(crate) use lifecycle::{IdText, retry_delay};
+pub(crate) use mobility::{Mobility, Path, Wants};
+pub(crate) use path::Host;
 pub(crate) use timers::{Timer, Timers};
 
 /// Which side of an IKE_SA we are: the one that sent its first message (or rekeyed it) or the one that answered.
@@ -127,6 +130,8 @@ pub struct IkeSa {
     pub(crate) last_outbound: MonoTime,
     pub(crate) keying_tries: u32,
     pub(crate) assigned: Option<Box<Assigned>>,
+    /// What MOBIKE keeps, if it is in use.
+    pub(crate) mobility: Option<Box<Mobility>>,
     finished: bool,
     outputs: VecDeque<Output>,
 }
@@ -171,6 +176,7 @@ impl IkeSa {
             last_outbound: now,
             keying_tries: 0,
             assigned: None,
+            mobility: None,
             finished: false,
             outputs: VecDeque::new(),
         }
@@ -200,6 +206,7 @@ impl IkeSa {
             Input::Replaced(action) => self.replaced(env, action),
             Input::Shutdown => self.shutdown(env),
         }
+        self.pursue_update(env);
         self.start_exchange(env);
         self.rest();
     }

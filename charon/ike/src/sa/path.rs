@@ -42,6 +42,10 @@ impl IkeSa {
         let here = self.conditions.contains(Conditions::NAT_HERE);
         let there = self.conditions.contains(Conditions::NAT_THERE);
         let original = self.conditions.contains(Conditions::ORIGINAL_INITIATOR);
+        if self.uses_mobike() {
+            // the peer says so when addresses change (RFC 4555 §3.8)
+            return;
+        }
         // the side behind a NAT knows best where it is reached; the other one follows
         let follow = there && !(here && original);
         let new_local = if force_local { local } else { self.local };
@@ -49,7 +53,7 @@ impl IkeSa {
         self.change_hosts(env, new_local, new_remote);
     }
 
-    fn change_hosts(&mut self, env: &mut Env<'_>, local: SocketAddr, remote: SocketAddr) {
+    pub(super) fn change_hosts(&mut self, env: &mut Env<'_>, local: SocketAddr, remote: SocketAddr) {
         if (local, remote) == (self.local, self.remote) {
             return;
         }
@@ -69,7 +73,7 @@ impl IkeSa {
     }
 
     /// Moves the CHILD_SAs to the current addresses; those the data plane cannot move are rekeyed.
-    fn update_children(&mut self, env: &mut Env<'_>) {
+    pub(crate) fn update_children(&mut self, env: &mut Env<'_>) {
         let endpoints = self.endpoints();
         let mut stuck = Vec::new();
         for child in &mut self.children {

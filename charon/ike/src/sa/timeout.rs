@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use strongswan::log;
 
-use super::{ChildSa, ChildSaState, ChildTimer, IkeSa, IkeSaState, Timer};
+use super::{ChildSa, ChildSaState, ChildTimer, Conditions, IkeSa, IkeSaState, Timer, Wants};
 use crate::env::Env;
 use crate::ids::UniqueId;
 use crate::kernel::Direction;
@@ -77,9 +77,16 @@ impl IkeSa {
         }
     }
 
-    /// Asks the peer for a sign of life.
+    /// Asks the peer for a sign of life. With MOBIKE the side that decides about paths looks for changes on the way.
     pub(super) fn check_liveness(&mut self, env: &Env<'_>) {
-        if !self.exchanges.is_queued(TaskType::IkeDpd) && !self.exchanges.is_active(TaskType::IkeDpd) {
+        let pending = [TaskType::IkeDpd, TaskType::IkeMobike];
+        if pending.into_iter().any(|kind| self.exchanges.is_queued(kind) || self.exchanges.is_active(kind)) {
+            return;
+        }
+        if self.uses_mobike() && self.conditions.contains(Conditions::ORIGINAL_INITIATOR) {
+            let nat = self.conditions.contains(Conditions::NAT_HERE);
+            self.want(env, if nat { Wants::NATD } else { Wants::ANSWER });
+        } else {
             self.queue(env, Box::new(tasks::DpdInitiator));
         }
     }

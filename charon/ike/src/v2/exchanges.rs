@@ -3,6 +3,7 @@
 use strongswan::clock::MonoTime;
 
 use super::task::Task;
+use crate::sa::Path;
 use crate::task::TaskType;
 use crate::wire::{ExchangeType, Header, MessageId, Reassembler};
 
@@ -22,6 +23,8 @@ pub(crate) struct Request {
     pub(crate) packets: Vec<Vec<u8>>,
     /// How often it was sent.
     pub(crate) sent: u32,
+    /// Paths it was sent over, if there was a choice.
+    pub(crate) paths: Vec<Path>,
 }
 
 /// Our response to the peer's last request, in case it asks again.

@@ -11,7 +11,7 @@ use crate::task::TaskType;
 use crate::wire::{ExchangeType, Message, MessageId, NotifyType};
 
 /// The tasks of the first exchanges, in the order in which they run; all that are queued start together.
-const INITIAL: [TaskType; 9] = [
+const INITIAL: [TaskType; 10] = [
     TaskType::IkeVendor,
     TaskType::IkeInit,
     TaskType::IkeNatd,
@@ -19,12 +19,14 @@ const INITIAL: [TaskType; 9] = [
     TaskType::IkeAuth,
     TaskType::IkeCertPost,
     TaskType::IkeConfig,
+    TaskType::IkeMobike,
     TaskType::IkeEstablish,
     TaskType::ChildCreate,
 ];
 
 /// What goes first on an established IKE_SA; one task an exchange.
-const ESTABLISHED: [TaskType; 7] = [
+const ESTABLISHED: [TaskType; 8] = [
+    TaskType::IkeMobike,
     TaskType::IkeDelete,
     TaskType::ChildDelete,
     TaskType::ChildCreate,
@@ -132,7 +134,7 @@ impl IkeSa {
             Ok(packets) => {
                 self.keep_init(exchange, &packets);
                 let exchange = outgoing.exchange();
-                self.exchanges.request = Some(Box::new(Request { id, exchange, packets, sent: 0 }));
+                self.exchanges.request = Some(Box::new(Request { id, exchange, packets, sent: 0, paths: Vec::new() }));
                 self.send_request(env);
                 Attempt::Sent
             }

@@ -243,6 +243,8 @@ impl IkeSa {
         let initial = header.message_id == MessageId::ZERO && header.exchange == ExchangeType::IkeSaInit;
         self.last_inbound = env.now;
         self.update_hosts(env, incoming.local, incoming.remote, initial, false);
+        let tried = self.exchanges.request.as_mut().map(|request| std::mem::take(&mut request.paths));
+        self.path_answered(env, incoming.path(), &tried.unwrap_or_default());
         self.process_response(env, &incoming);
     }
 }

@@ -154,6 +154,16 @@ impl IkeSa {
                     NotifyType::InvalidSyntax | NotifyType::AuthenticationFailed => {
                         Some(Box::new(tasks::IkeDeleteResponder::default()))
                     }
+                    NotifyType::AdditionalIp4Address
+                    | NotifyType::AdditionalIp6Address
+                    | NotifyType::NoAdditionalAddresses
+                    | NotifyType::UpdateSaAddresses
+                    | NotifyType::NoNatsAllowed
+                    | NotifyType::UnacceptableAddresses
+                    | NotifyType::UnexpectedNatDetected
+                    | NotifyType::Cookie2
+                    | NotifyType::NatDetectionSourceIp
+                    | NotifyType::NatDetectionDestinationIp => Some(Box::new(tasks::MobikeResponder::default())),
                     _ => None,
                 },
                 Payload::Delete(Delete::Ike) => Some(Box::new(tasks::IkeDeleteResponder::default())),

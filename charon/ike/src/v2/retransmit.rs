@@ -7,11 +7,18 @@ use strongswan::log;
 
 use crate::env::Env;
 use crate::output::Alert;
-use crate::sa::{IkeSa, Timer};
+use crate::sa::{Conditions, Host, IkeSa, Path, Timer};
 use crate::settings::RetransmitSettings;
 
 /// Jitter above this share of the wait is not useful.
 const MAX_JITTER: u8 = 20;
+/// Paths are tried again after this long while none has answered (spec §9.3).
+const PROBE_INTERVAL: Duration = Duration::from_millis(2500);
+/// And so often after the first time.
+const MAX_PROBES: u32 = 10;
+/// A request that was sent so often without an answer goes over other paths as well: the peer's address, or a link
+/// that we do not see, may have failed (RFC 4555 §3.12).
+const SPREAD_AFTER: u32 = 2;
 
 impl RetransmitSettings {
     /// The wait after the transmission with number `n`, from 0.
@@ -36,24 +43,62 @@ impl IkeSa {
     /// Sends the request in the air, the first time or again, and sets the timer for the next time.
     pub(super) fn send_request(&mut self, env: &mut Env<'_>) {
         let Some(mut request) = self.exchanges.request.take() else { return };
-        self.transmit(env, &request.packets);
-        let wait = env.settings.retransmit.wait(request.sent, env.rng);
+        let probing = self.mobility.as_ref().is_some_and(|mobility| mobility.probing);
+        let spread = request.sent >= SPREAD_AFTER && self.conditions.contains(Conditions::ORIGINAL_INITIATOR);
+        let paths = if probing || (spread && self.uses_mobike()) { self.paths(env) } else { Vec::new() };
+        let wait = match (probing, paths.is_empty()) {
+            (true, true) => {
+                log!(IKE, 1, "no route found to reach peer, path probing deferred");
+                self.set_stale(env, true);
+                request.sent = 0;
+                self.exchanges.request = Some(request);
+                return self.timers.stop(Timer::Retransmit);
+            }
+            (true, false) => PROBE_INTERVAL,
+            (false, _) => env.settings.retransmit.wait(request.sent, env.rng),
+        };
+        for Path { local, remote } in &paths {
+            log!(IKE, 1, "checking path {} - {}", Host(*local), Host(*remote));
+            self.transmit_to(env, *local, *remote, &request.packets);
+        }
+        if paths.is_empty() {
+            self.transmit(env, &request.packets);
+        }
+        for path in paths {
+            if !request.paths.contains(&path) {
+                request.paths.push(path);
+            }
+        }
         self.timers.set(Timer::Retransmit, env.now + wait);
         request.sent = request.sent.saturating_add(1);
         self.exchanges.request = Some(request);
+    }
+
+    /// Sends the request in the air, if there is one, as if it was the first time.
+    pub(crate) fn send_again(&mut self, env: &mut Env<'_>) {
+        if let Some(request) = &mut self.exchanges.request {
+            request.sent = 0;
+            self.send_request(env);
+        }
     }
 
     /// The peer has not answered in time.
     pub(crate) fn retransmit(&mut self, env: &mut Env<'_>) {
         let Some(request) = self.exchanges.request.as_ref() else { return };
         let (id, sent) = (request.id, request.sent);
-        if sent > env.settings.retransmit.tries {
-            log!(IKE, 1, "giving up after {} retransmits", sent.saturating_sub(1));
+        let probing = self.mobility.as_ref().is_some_and(|mobility| mobility.probing);
+        if sent > if probing { MAX_PROBES } else { env.settings.retransmit.tries } {
+            let what = if probing { "path probings" } else { "retransmits" };
+            log!(IKE, 1, "giving up after {} {what}", sent.saturating_sub(1));
             self.alert(Alert::RetransmitSendTimeout);
             self.peer_unresponsive(env);
             return;
         }
-        log!(IKE, 1, "retransmit {sent} of request with message ID {id}");
+        if probing {
+            log!(IKE, 1, "path probing attempt {sent}");
+        } else {
+            log!(IKE, 1, "retransmit {sent} of request with message ID {id}");
+        }
         self.alert(Alert::RetransmitSend);
         self.send_request(env);
     }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use crate::env::Env;
 use crate::ids::UniqueId;
 use crate::input::InitiateChild;
-use crate::sa::IkeSa;
+use crate::sa::{IkeSa, Path};
 use crate::task::TaskType;
 use crate::wire::{ExchangeType, Message, Nonce, Notify, NotifyType, Payload};
 
@@ -24,6 +24,13 @@ pub(crate) struct Incoming {
     pub(crate) local: SocketAddr,
     /// The address it came from.
     pub(crate) remote: SocketAddr,
+}
+
+impl Incoming {
+    /// The path it took, as seen from here.
+    pub(crate) fn path(&self) -> Path {
+        Path { local: self.local, remote: self.remote }
+    }
 }
 
 /// A message under construction.
@@ -169,9 +176,11 @@ pub(crate) fn exchange_of(kind: TaskType) -> Option<ExchangeType> {
         TaskType::IkeInit => Some(ExchangeType::IkeSaInit),
         TaskType::IkeAuth => Some(ExchangeType::IkeAuth),
         TaskType::ChildCreate | TaskType::ChildRekey | TaskType::IkeRekey => Some(ExchangeType::CreateChildSa),
-        TaskType::ChildDelete | TaskType::IkeDelete | TaskType::IkeDpd | TaskType::IkeReauthComplete => {
-            Some(ExchangeType::Informational)
-        }
+        TaskType::IkeMobike
+        | TaskType::ChildDelete
+        | TaskType::IkeDelete
+        | TaskType::IkeDpd
+        | TaskType::IkeReauthComplete => Some(ExchangeType::Informational),
         TaskType::IkeNatd
         | TaskType::IkeCertPre
         | TaskType::IkeCertPost

@@ -78,7 +78,7 @@ const GENERAL: &[OptionSpec] = &[
     text("pidfile", "/var/run/charon.pid", "File that holds the process ID; each daemon of a machine needs its own."),
     range("port", 0, 65535, "500", "UDP port for IKE; 0 for any that is free."),
     range("port_nat_t", 0, 65535, "4500", "UDP port for IKE and ESP through a NAT; 0 for any that is free."),
-    bool("prefer_best_path", "no", "Move to a cheaper route even if the one in use still works.").inert(MISSING),
+    bool("prefer_best_path", "no", "Move to a cheaper route even if the one in use still works."),
     bool("prefer_configured_proposals", "yes", "As responder choose by our own order of algorithms and not by the peer's."),
     bool("prefer_previous_dh_group", "yes", "Rekey an IKE_SA with the key exchange method that it was made with."),
     bool("prefer_temporary_addrs", "no", "Use temporary IPv6 addresses rather than permanent ones.").inert(MISSING),

@@ -335,6 +335,7 @@ impl IkeSa {
     /// Hands everything over to the IKE_SA that replaces this one. With `grace` the peer has to delete this one.
     fn replace_by(&mut self, env: &mut Env<'_>, mut new: Self, grace: Option<Duration>) {
         new.inherit_proof(self);
+        new.inherit_path(env, self);
         new.set_state(IkeSaState::Established);
         log!(
             IKE,
@@ -363,7 +364,7 @@ impl IkeSa {
         new.assigned = self.assigned.take();
         for queued in std::mem::take(&mut self.exchanges.queued) {
             match queued.task.kind() {
-                TaskType::IkeRekey | TaskType::IkeDpd => {}
+                TaskType::IkeRekey | TaskType::IkeDpd | TaskType::IkeMobike => {}
                 _ => new.queue(env, queued.task),
             }
         }

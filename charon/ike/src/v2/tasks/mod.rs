@@ -14,6 +14,7 @@ mod establish;
 mod ike_delete;
 mod ike_rekey;
 mod init;
+mod mobike;
 mod natd;
 mod proposals;
 mod reauth_complete;
@@ -26,6 +27,7 @@ pub(crate) use child_rekey::{ChildRekeyInitiator, ChildRekeyResponder};
 pub(crate) use dpd::{DpdInitiator, DpdResponder};
 pub(crate) use ike_delete::{IkeDeleteInitiator, IkeDeleteResponder};
 pub(crate) use ike_rekey::{IkeRekeyInitiator, IkeRekeyResponder};
+pub(crate) use mobike::{MobikeInitiator, MobikeResponder};
 pub(crate) use reauth_complete::ReauthComplete;
 
 use super::task::Task;
@@ -40,6 +42,7 @@ pub(crate) fn initial() -> Vec<Box<dyn Task>> {
         Box::new(auth::AuthInitiator::default()),
         Box::new(cert_post::CertPost),
         Box::new(config::ConfigInitiator::default()),
+        Box::new(mobike::MobikeAuth::default()),
         Box::new(establish::Establish),
     ]
 }
@@ -54,6 +57,7 @@ pub(crate) fn serving_initial() -> Vec<Box<dyn Task>> {
         Box::new(auth::AuthResponder::default()),
         Box::new(cert_post::CertPost),
         Box::new(config::ConfigResponder::default()),
+        Box::new(mobike::MobikeAuth::default()),
         Box::new(establish::Establish),
         Box::new(ChildCreateResponder::default()),
     ]

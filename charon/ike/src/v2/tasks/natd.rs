@@ -6,7 +6,7 @@ use strongswan::crypto::hash::sha1;
 
 use crate::env::Env;
 use crate::ids::IkeSpi;
-use crate::sa::{Extensions, IkeSa};
+use crate::sa::{Extensions, IkeSa, Path};
 use crate::task::TaskType;
 use crate::v2::task::{Incoming, Outgoing, Progress, Step, Task};
 use crate::wire::{ExchangeType, Notify, NotifyType};
@@ -28,46 +28,51 @@ fn hash(initiator: IkeSpi, responder: Option<IkeSpi>, host: SocketAddr) -> [u8; 
     }
 }
 
-impl NatDetection {
-    fn add_hashes(sa: &IkeSa, env: &mut Env<'_>, message: &mut Outgoing) {
-        let header = message.message.header;
-        let hash = |host| hash(header.initiator_spi, header.responder_spi, host);
-        let source = if sa.forces_encap(env) {
-            // an address that cannot match makes the peer see a NAT
-            let mut bogus = [0; 20];
-            env.rng.fill(&mut bogus);
-            bogus
-        } else {
-            hash(sa.local)
-        };
-        message.push(Notify::with_data(NotifyType::NatDetectionSourceIp, &source));
-        message.push(Notify::with_data(NotifyType::NatDetectionDestinationIp, &hash(sa.remote)));
-    }
+/// Adds the hashes of the path in use.
+pub(super) fn add_hashes(sa: &IkeSa, env: &mut Env<'_>, message: &mut Outgoing) {
+    add_hashes_for(sa, env, message, sa.path());
+}
 
-    fn read_hashes(&mut self, sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) {
-        let header = incoming.message.header;
-        let (mut sources, mut destinations, mut source_ok, mut destination_ok) = (false, false, false, false);
-        let expect = |host| hash(header.initiator_spi, header.responder_spi, host);
-        let (local, remote) = (expect(incoming.local), expect(incoming.remote));
-        for notify in incoming.message.notifies() {
-            match notify.kind {
-                NotifyType::NatDetectionSourceIp => {
-                    sources = true;
-                    source_ok |= notify.data.as_slice() == remote;
-                }
-                NotifyType::NatDetectionDestinationIp => {
-                    destinations = true;
-                    destination_ok |= notify.data.as_slice() == local;
-                }
-                _ => {}
+/// Adds the hashes of a path.
+pub(super) fn add_hashes_for(sa: &IkeSa, env: &mut Env<'_>, message: &mut Outgoing, path: Path) {
+    let header = message.message.header;
+    let hash = |host| hash(header.initiator_spi, header.responder_spi, host);
+    let source = if sa.forces_encap(env) {
+        // an address that cannot match makes the peer see a NAT
+        let mut bogus = [0; 20];
+        env.rng.fill(&mut bogus);
+        bogus
+    } else {
+        hash(path.local)
+    };
+    message.push(Notify::with_data(NotifyType::NatDetectionSourceIp, &source));
+    message.push(Notify::with_data(NotifyType::NatDetectionDestinationIp, &hash(path.remote)));
+}
+
+/// Reads the peer's hashes, and what they say about NATs on the path that the message took. False if there are none.
+pub(super) fn read_hashes(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) -> bool {
+    let header = incoming.message.header;
+    let (mut sources, mut destinations, mut source_ok, mut destination_ok) = (false, false, false, false);
+    let expect = |host| hash(header.initiator_spi, header.responder_spi, host);
+    let (local, remote) = (expect(incoming.local), expect(incoming.remote));
+    for notify in incoming.message.notifies() {
+        match notify.kind {
+            NotifyType::NatDetectionSourceIp => {
+                sources = true;
+                source_ok |= notify.data.as_slice() == remote;
             }
-        }
-        if sources && destinations {
-            self.seen = true;
-            sa.extensions |= Extensions::NATT;
-            sa.set_nat(env, !destination_ok, !source_ok);
+            NotifyType::NatDetectionDestinationIp => {
+                destinations = true;
+                destination_ok |= notify.data.as_slice() == local;
+            }
+            _ => {}
         }
     }
+    if sources && destinations {
+        sa.extensions |= Extensions::NATT;
+        sa.set_nat(env, !destination_ok, !source_ok);
+    }
+    sources && destinations
 }
 
 impl Task for NatDetection {
@@ -79,14 +84,14 @@ impl Task for NatDetection {
         match sa.id.role {
             crate::Role::Initiator => {
                 if message.exchange() == ExchangeType::IkeSaInit {
-                    Self::add_hashes(sa, env, message);
+                    add_hashes(sa, env, message);
                 }
                 Ok(Progress::More)
             }
             crate::Role::Responder => {
                 // an error response refers to no IKE_SA whose path would matter
                 if self.seen && message.message.sa().is_some() {
-                    Self::add_hashes(sa, env, message);
+                    add_hashes(sa, env, message);
                 }
                 Ok(Progress::Done)
             }
@@ -94,7 +99,7 @@ impl Task for NatDetection {
     }
 
     fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
-        self.read_hashes(sa, env, incoming);
+        self.seen |= read_hashes(sa, env, incoming);
         match sa.id.role {
             crate::Role::Responder => Ok(Progress::More),
             crate::Role::Initiator => {

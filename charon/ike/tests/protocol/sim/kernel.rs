@@ -86,6 +86,8 @@ pub struct Failures {
     pub add_policies: bool,
     /// Addresses of SAs cannot be changed in place.
     pub update_sa: bool,
+    /// SAs whose addresses change get lost.
+    pub lose_sa: bool,
     pub add_virtual_ip: bool,
 }
 
@@ -158,6 +160,11 @@ impl FakeKernel {
     /// All SAs.
     pub fn sas(&self) -> Vec<InstalledSa> {
         self.state().sas.values().cloned().collect()
+    }
+
+    /// All policies.
+    pub fn policies(&self) -> Vec<InstalledPolicy> {
+        self.state().policies.clone()
     }
 
     /// SPIs that were allocated and neither installed nor released.
@@ -268,6 +275,9 @@ impl Kernel for FakeKernel {
         let mut state = self.state();
         if state.failures.update_sa {
             return Err(KernelError::NotSupported);
+        }
+        if state.failures.lose_sa {
+            return Err(KernelError::Failed("scripted".into()));
         }
         let Some(key) = state.find(&update.id) else {
             return Err(state.violation(format!("update of unknown SA {}", update.id.spi)));

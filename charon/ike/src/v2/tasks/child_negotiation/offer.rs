@@ -199,6 +199,8 @@ impl Offer {
                 let id = child.unique_id;
                 sa.adopt_child(*child);
                 sa.set_child_state(id, ChildSaState::Installed);
+                // our addresses may have changed while it was negotiated
+                sa.update_children(env);
                 Ok(id)
             }
             Err(error) => {
