@@ -10,10 +10,16 @@ use strongswan::crypto::Rng;
 use strongswan::log;
 
 use super::cookie::{COOKIE_LEN, Cookies};
+use super::quiet::Quiet;
 use crate::manager::{HalfOpen, HalfOpenEntry};
 
 /// Once cookies were required they stay required until the threshold was not reached for this long.
 const CALM_DOWN: Duration = Duration::from_secs(10);
+
+/// For each half-open IKE_SA that `cookie_threshold` allows, so many requests are served within [`CALM_DOWN`] without a
+/// cookie. Requests that are refused at once and repeated ones do not leave more IKE_SAs half open, but they cost work and
+/// lines in the log, and none of them says where it comes from.
+const SERVED_PER_HALF_OPEN: usize = 10;
 
 /// Memory for addresses that reached the threshold; addresses share slots, at the price of a needless cookie.
 const CALM_DOWN_SLOTS: usize = 32;
@@ -66,6 +72,9 @@ pub(crate) struct FloodGuard {
     cookies: Cookies,
     last_cookie: Option<MonoTime>,
     last_cookie_ip: [Option<MonoTime>; CALM_DOWN_SLOTS],
+    /// Requests served without a cookie, since when.
+    served: (Option<MonoTime>, usize),
+    quiet: Quiet,
 }
 
 impl FloodGuard {
@@ -93,6 +102,8 @@ impl FloodGuard {
             cookies: Cookies::new(rng),
             last_cookie: None,
             last_cookie_ip: [None; CALM_DOWN_SLOTS],
+            served: (None, 0),
+            quiet: Quiet::default(),
         }
     }
 
@@ -110,39 +121,47 @@ impl FloodGuard {
         let half_open = self.half_open.responder();
         // Nothing is half open from anywhere: spare the look-up.
         let from_ip = if half_open == 0 { 0 } else { self.half_open.responder_from(ip) };
-        if self.wants_cookie(ip, half_open, from_ip, now)
-            && !cookie.is_some_and(|cookie| self.cookies.accepts(cookie, ip, spi, now))
-        {
+        let proven = cookie.is_some_and(|cookie| self.cookies.accepts(cookie, ip, spi, now));
+        if self.wants_cookie(ip, half_open, from_ip, now) && !proven {
             log!(NET, 2, "received packet from {from}, sending COOKIE");
             return Verdict::Cookie(self.cookies.issue(ip, spi, now, rng));
         }
         let FloodSettings { block_threshold, init_limit_half_open, init_limit_job_load, .. } = self.settings;
-        if reached(from_ip, block_threshold) {
-            log!(NET, 1, "ignoring IKE_SA setup from {ip}, per-IP half-open IKE_SA limit of {block_threshold} reached");
-            return Verdict::Drop;
-        }
-        if reached(half_open, init_limit_half_open) {
-            log!(NET, 1, "ignoring IKE_SA setup from {ip}, half-open IKE_SA limit of {init_limit_half_open} reached");
-            return Verdict::Drop;
-        }
-        if init_limit_job_load > 0 {
-            let load = load();
-            if load > init_limit_job_load {
-                log!(
-                    NET,
-                    1,
-                    "ignoring IKE_SA setup from {ip}, job load of {load} exceeds limit of {init_limit_job_load}"
-                );
-                return Verdict::Drop;
+        let reason = if reached(from_ip, block_threshold) {
+            format!("per-IP half-open IKE_SA limit of {block_threshold} reached")
+        } else if reached(half_open, init_limit_half_open) {
+            format!("half-open IKE_SA limit of {init_limit_half_open} reached")
+        } else {
+            let load = if init_limit_job_load > 0 { load() } else { 0 };
+            if load <= init_limit_job_load {
+                if !proven {
+                    self.count_served(now);
+                }
+                return Verdict::Serve(self.half_open.responding(from));
             }
+            format!("job load of {load} exceeds limit of {init_limit_job_load}")
+        };
+        if self.quiet.tell(now) {
+            log!(NET, 1, "ignoring IKE_SA setup from {ip}, {reason}");
         }
-        Verdict::Serve(self.half_open.responding(from))
+        Verdict::Drop
+    }
+
+    /// Counts a request that is served without a cookie.
+    fn count_served(&mut self, now: MonoTime) {
+        let (since, count) = &mut self.served;
+        if since.is_none_or(|since| now.saturating_since(since) >= CALM_DOWN) {
+            (*since, *count) = (Some(now), 0);
+        }
+        *count = count.saturating_add(1);
     }
 
     fn wants_cookie(&mut self, ip: IpAddr, half_open: usize, from_ip: usize, now: MonoTime) -> bool {
         let recent = |last: Option<MonoTime>| last.is_some_and(|last| now.saturating_since(last) < CALM_DOWN);
         let mut wanted = false;
-        if reached(half_open, self.settings.cookie_threshold) {
+        let threshold = self.settings.cookie_threshold;
+        let busy = recent(self.served.0) && reached(self.served.1, threshold.saturating_mul(SERVED_PER_HALF_OPEN));
+        if busy || reached(half_open, threshold) {
             self.last_cookie = Some(now);
             wanted = true;
         } else if recent(self.last_cookie) {
@@ -235,6 +254,20 @@ mod tests {
     fn blocking_starts_only_after_cookies() {
         let flood = Flood::new(FloodSettings { cookie_threshold_ip: 7, ..FloodSettings::default() });
         assert_eq!(flood.guard.settings.block_threshold, 8);
+    }
+
+    #[test]
+    fn requests_that_leave_nothing_half_open_count_too() {
+        let mut flood = Flood::new(FloodSettings { cookie_threshold: 2, ..FloodSettings::default() });
+        let mut served = |seconds, with_cookie| {
+            let served = flood.request("192.0.2.1:1", seconds, with_cookie);
+            flood.half_open.clear();
+            served
+        };
+        let first: String = (0..25).map(|_| served(1, false)).collect();
+        assert_eq!(first, "s".repeat(20) + "ccccc");
+        assert_eq!(served(5, true), 's');
+        assert_eq!((served(10, false), served(20, false), served(30, false)), ('c', 's', 's'));
     }
 
     #[test]

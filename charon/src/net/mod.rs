@@ -4,6 +4,7 @@ mod batch;
 mod cookie;
 mod delay;
 mod flood;
+mod quiet;
 mod receiver;
 mod sender;
 mod sockets;

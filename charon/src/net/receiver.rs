@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::Transmit;
-use ike::wire::{ExchangeType, Header, HeaderError, HeaderFlags, Message, Notify, NotifyType};
+use ike::wire::{ExchangeType, Header, HeaderError, HeaderFlags, Message, MessageId, Notify, NotifyType};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parking_lot::Mutex;
 use strongswan::crypto::{Rng, SystemRng};
@@ -22,6 +22,7 @@ use super::batch::{Batch, Meta};
 use super::cookie;
 use super::delay::DelaySettings;
 use super::flood::{FloodGuard, FloodSettings, Verdict};
+use super::quiet::Quiet;
 use super::sockets::{NON_ESP_MARKER, Sockets, needs_marker};
 use crate::manager::{HalfOpen, HalfOpenEntry};
 
@@ -109,7 +110,7 @@ impl Receiver {
         let mut rng = SystemRng;
         let guard = FloodGuard::new(settings.flood, half_open, &mut rng);
         let sockets = Arc::clone(sender.sockets());
-        let screen = Screen { settings, guard, rng: Box::new(rng), sender };
+        let screen = Screen { settings, guard, rng: Box::new(rng), sender, quiet: Quiet::default() };
         let thread = spawn("receiver", move || receive(&sockets, &stopped, screen, &delivery))?;
         Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
     }
@@ -159,7 +160,9 @@ fn receive(sockets: &Sockets, stopped: &UnixStream, mut screen: Screen, delivery
                 }
             });
             if delivery.processor.load() > MAX_QUEUED {
-                log!(NET, 1, "ignoring {} messages, {MAX_QUEUED} jobs are waiting", jobs.len());
+                if screen.quiet.tell(monotonic()) {
+                    log!(NET, 1, "ignoring {} messages, {MAX_QUEUED} jobs are waiting", jobs.len());
+                }
                 jobs.clear();
             }
             delivery.processor.queue_all(&mut jobs);
@@ -173,6 +176,7 @@ struct Screen {
     guard: FloodGuard,
     rng: Box<dyn Rng>,
     sender: Sender,
+    quiet: Quiet,
 }
 
 impl Screen {
@@ -222,18 +226,24 @@ impl Screen {
             Ok((header, _)) => header,
             Err(HeaderError::MajorVersion { major, minor, header }) => {
                 let ip = remote.ip();
-                log!(
-                    NET,
-                    1,
-                    "received unsupported IKE version {major}.{minor} from {ip}, sending INVALID_MAJOR_VERSION"
-                );
+                let tell = self.quiet.tell(monotonic());
+                if tell {
+                    log!(
+                        NET,
+                        1,
+                        "received unsupported IKE version {major}.{minor} from {ip}, sending INVALID_MAJOR_VERSION"
+                    );
+                }
                 if header.is_request() {
-                    self.answer(local, remote, header, Notify::new(NotifyType::InvalidMajorVersion));
+                    let request = Stranger { local, remote, header, length: message.len() };
+                    self.answer(&request, Notify::new(NotifyType::InvalidMajorVersion), tell);
                 }
                 return None;
             }
             Err(_) => {
-                log!(NET, 1, "received invalid IKE header from {} - ignored", remote.ip());
+                if self.quiet.tell(monotonic()) {
+                    log!(NET, 1, "received invalid IKE header from {} - ignored", remote.ip());
+                }
                 return None;
             }
         };
@@ -243,14 +253,17 @@ impl Screen {
             if !header.from_initiator() || self.settings.initiator_only {
                 return None;
             }
-            if header.responder_spi.is_none() {
+            // others belong to no IKE_SA, and make none
+            if header.responder_spi.is_none() && header.message_id == MessageId::ZERO {
                 let now = monotonic();
                 let cookie = cookie::in_request(message);
                 let load = || processor.load();
                 match self.guard.judge(remote, header.initiator_spi, cookie, load, now, &mut *self.rng) {
                     Verdict::Serve(entry) => half_open = Some(entry),
                     Verdict::Cookie(cookie) => {
-                        self.answer(local, remote, header, Notify::with_data(NotifyType::Cookie, &cookie));
+                        let request = Stranger { local, remote, header, length: message.len() };
+                        let tell = self.quiet.tell(now);
+                        self.answer(&request, Notify::with_data(NotifyType::Cookie, &cookie), tell);
                         return None;
                     }
                     Verdict::Drop => return None,
@@ -260,18 +273,36 @@ impl Screen {
         Some(Inbound { header, local, remote, data: message.to_vec(), half_open })
     }
 
-    /// Answers a request with a notify, without an IKE_SA.
-    fn answer(&self, local: SocketAddr, remote: SocketAddr, request: Header, notify: Notify) {
-        let mut reply = Message::new(request.reply());
+    /// Answers a request with a notify, without an IKE_SA. As nobody knows whose address the request came from, it gets
+    /// no answer that is larger than itself; no request that is worth one is that small.
+    fn answer(&self, request: &Stranger, notify: Notify, tell: bool) {
+        let mut reply = Message::new(request.header.reply());
         // Flags beyond those of version 2 are not ours to repeat.
         reply.header.flags &= HeaderFlags::INITIATOR | HeaderFlags::RESPONSE;
         reply.push(notify);
-        log!(ENC, 1, "generating {}", reply.notation());
         match reply.encode_plain() {
-            Ok(data) => self.sender.send(Transmit { local, remote, data, keepalive: false, dscp: 0 }),
+            Ok(data) if data.len() > request.length => {}
+            Ok(data) => {
+                let Stranger { local, remote, .. } = *request;
+                let datagram = Transmit { local, remote, data, keepalive: false, dscp: 0 };
+                if tell {
+                    log!(ENC, 1, "generating {}", reply.notation());
+                    self.sender.send(datagram);
+                } else {
+                    self.sender.send_quietly(&datagram);
+                }
+            }
             Err(error) => log!(ENC, 1, "generating {} failed: {error}", reply.notation()),
         }
     }
+}
+
+/// A request that belongs to no IKE_SA.
+struct Stranger {
+    local: SocketAddr,
+    remote: SocketAddr,
+    header: Header,
+    length: usize,
 }
 
 #[cfg(test)]

@@ -42,6 +42,11 @@ impl Sender {
         self.sockets.send(&datagram);
     }
 
+    /// Sends a datagram without a line in the log, at once.
+    pub(crate) fn send_quietly(&self, datagram: &Transmit) {
+        self.sockets.send(datagram);
+    }
+
     /// The delay holds the calling thread up, as strongSwan's does: it is for tests of one IKE_SA.
     fn wait(&self, message: &[u8]) {
         let delay = Header::parse(message).ok().and_then(|(header, _)| self.delay.of(&header));

@@ -112,7 +112,12 @@ fn packets_without_marker_are_esp() {
 fn an_unknown_major_version_is_answered() {
     // RFC 7296 §2.5
     let setup = Setup::new(FloodSettings::default());
+    // Nothing but a header is too little for an answer.
     setup.send(&message(0x30, 34, 0x08));
+    let mut future = message(0x30, 34, 0x08);
+    future[27] = 36;
+    future.extend([0; 8]);
+    setup.send(&future);
     let answer = setup.answer();
     let (header, _) = Header::parse(&answer).unwrap();
     assert!(header.is_response() && !header.from_initiator());
@@ -124,7 +129,12 @@ fn a_returned_cookie_lets_a_request_in() {
     let setup = Setup::new(FloodSettings { cookie_threshold: 1, ..FloodSettings::default() });
     let _half_open = setup.half_open.responding("192.0.2.7:500".parse().unwrap());
     let mut request = message(0x20, 34, 0x08);
+    // Only what is as large as a cookie gets one.
     setup.send(&request);
+    let mut padded = request.clone();
+    padded[27] = 60;
+    padded.extend([0; 32]);
+    setup.send(&padded);
     let notify = setup.answer().split_off(HEADER_LEN);
     assert_eq!((notify.len(), &notify[6..8]), (32, &[0x40, 0x06][..]));
     request[16] = 41;
