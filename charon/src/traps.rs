@@ -3,6 +3,8 @@
 //! A *trap* covers the traffic of a CHILD_SA that does not exist yet; the first packet makes the data plane report an
 //! acquire, which initiates it. A *shunt* lets traffic pass unprotected, or drops it.
 
+mod place;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Weak};
@@ -18,7 +20,7 @@ use strongswan::selectors::{self, TrafficSelector};
 
 use crate::bus::Listener;
 use crate::manager::{Initiated, Manager, Numbers};
-use crate::net::source_address;
+use place::Place;
 
 /// Why a policy was not installed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +37,9 @@ pub enum TrapError {
     /// A shunt of that name is installed.
     #[error("shunt {0:?} policy '{1}' already installed")]
     Exists(Mode, Arc<str>),
+    /// A trap of that name is being installed.
+    #[error("CHILD_SA '{0}' is already being routed")]
+    Busy(Arc<str>),
     /// The data plane refused.
     #[error("installing policy failed: {0}")]
     Kernel(#[from] KernelError),
@@ -68,6 +73,8 @@ pub struct Installed {
     remote: IpAddr,
     marks: [Mark; 2],
     if_ids: [IfId; 2],
+    /// The peer is whoever the packet goes to.
+    wildcard: bool,
 }
 
 #[cfg(test)]
@@ -81,18 +88,38 @@ impl Installed {
     ) -> Self {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let (marks, if_ids) = ([Mark::NONE; 2], [IfId::NONE; 2]);
-        Self { kind, connection, child, local_ts, remote_ts: vec![], local: nowhere, remote: nowhere, marks, if_ids }
+        Self {
+            kind,
+            connection,
+            child,
+            local_ts,
+            remote_ts: vec![],
+            local: nowhere,
+            remote: nowhere,
+            marks,
+            if_ids,
+            wildcard: false,
+        }
     }
 }
+
+/// Acquires that may be under way: a trap for anybody must not make us remember everybody.
+const MAX_PENDING: usize = 4096;
 
 #[derive(Default)]
 struct State {
     traps: Vec<Arc<Installed>>,
     shunts: Vec<Arc<Installed>>,
-    /// Reqids with an acquire under way, and the IKE_SA that serves it once that is known.
-    pending: HashMap<Reqid, Option<UniqueId>>,
+    /// Acquires under way, and the IKE_SA that serves each once that is known.
+    pending: HashMap<Pending, Option<UniqueId>>,
+    /// Traps whose peer's name is being looked up, by connection and child, each with a number of its own.
+    looking_up: HashMap<(Arc<str>, Arc<str>), u64>,
+    lookups: u64,
     flushed: bool,
 }
+
+/// An acquire: the trap that was hit, and the peer if the trap is for many.
+type Pending = (Reqid, Option<IpAddr>);
 
 /// Installs, lists and serves traps and shunts.
 pub struct Traps {
@@ -113,17 +140,58 @@ impl Traps {
         })
     }
 
-    /// Installs the trap, or for mode pass and drop the shunt, of a child. A trap of that name is replaced.
+    /// Installs the trap, or for mode pass and drop the shunt, of a child. A trap of that name is replaced. Where the
+    /// addresses of the peer or of ours are names, the trap is installed once these are looked up.
     ///
     /// # Errors
     /// See [`TrapError`].
-    pub fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> Result<(), TrapError> {
+    pub fn install(self: &Arc<Self>, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> Result<(), TrapError> {
         match child.mode {
             Mode::Pass | Mode::Drop => self.install_shunt(connection, child),
             Mode::Tunnel | Mode::Transport | Mode::TransportProxy | Mode::Beet | Mode::Iptfs => {
-                self.install_trap(connection, child)
+                self.route(connection, child)
             }
         }
+    }
+
+    /// Installs a trap, looking names up first where there are any: that takes as long as it takes, on a thread for it.
+    fn route(self: &Arc<Self>, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> Result<(), TrapError> {
+        let key = (Arc::clone(&connection.name), Arc::clone(&child.name));
+        let Some(manager) = self.manager.upgrade().filter(|_| place::has_names(connection)) else {
+            if self.state.lock().looking_up.contains_key(&key) {
+                return Err(TrapError::Busy(Arc::clone(&child.name)));
+            }
+            let place = Place::find(&*self.kernel, connection, child)?;
+            return self.install_trap(connection, child, place);
+        };
+        let number = {
+            let mut state = self.state.lock();
+            if state.looking_up.contains_key(&key) {
+                return Err(TrapError::Busy(Arc::clone(&child.name)));
+            }
+            state.lookups = state.lookups.wrapping_add(1);
+            let number = state.lookups;
+            state.looking_up.insert(key.clone(), number);
+            number
+        };
+        let (traps, connection, child) = (Arc::downgrade(self), Arc::clone(connection), Arc::clone(child));
+        manager.resolver().run(move || {
+            let Some(traps) = traps.upgrade() else { return };
+            let place = Place::find(&*traps.kernel, &connection, &child);
+            {
+                let mut state = traps.state.lock();
+                // Uninstalled meanwhile, and perhaps asked for again.
+                if state.looking_up.get(&key) != Some(&number) {
+                    return;
+                }
+                state.looking_up.remove(&key);
+            }
+            let installed = place.and_then(|place| traps.install_trap(&connection, &child, place));
+            if let Err(error) = installed {
+                log!(CFG, 1, "{error}");
+            }
+        });
+        Ok(())
     }
 
     /// Removes the shunt or trap of a child, of a connection if one is named. `false` if there is none.
@@ -132,13 +200,16 @@ impl Traps {
             &*policy.child.name == child && connection.is_none_or(|name| &*policy.connection.name == name)
         };
         let mut state = self.state.lock();
+        let before = state.looking_up.len();
+        state.looking_up.retain(|(of, name), _| &**name != child || connection.is_some_and(|name| **of != *name));
+        let awaited = state.looking_up.len() < before;
         let found = if let Some(index) = state.shunts.iter().position(matches) {
             Some(state.shunts.remove(index))
         } else {
             state.traps.iter().position(matches).map(|index| state.traps.remove(index))
         };
         drop(state);
-        found.map(|policy| self.remove(&policy)).is_some()
+        found.map(|policy| self.remove(&policy)).is_some() || awaited
     }
 
     /// Installed traps, the most recent first.
@@ -156,6 +227,7 @@ impl Traps {
         let (traps, shunts) = {
             let mut state = self.state.lock();
             state.flushed = true;
+            state.looking_up.clear();
             (std::mem::take(&mut state.traps), std::mem::take(&mut state.shunts))
         };
         traps.iter().chain(&shunts).for_each(|policy| self.remove(policy));
@@ -163,7 +235,7 @@ impl Traps {
 
     /// A packet hit a trap: initiates its CHILD_SA, unless that is under way.
     pub fn acquire(self: &Arc<Self>, reqid: Reqid, source: TrafficSelector, destination: TrafficSelector) {
-        let trap = {
+        let (trap, pending) = {
             let mut state = self.state.lock();
             let found = state.traps.iter().find(|trap| trap.kind == PolicyKind::Trap(reqid)).map(Arc::clone);
             let Some(trap) = found else {
@@ -171,13 +243,19 @@ impl Traps {
                 log!(KNL, 1, "trap not found, unable to acquire reqid {reqid}");
                 return;
             };
-            if state.pending.contains_key(&reqid) {
+            let pending = (reqid, trap.wildcard.then(|| destination.start()));
+            if state.pending.contains_key(&pending) {
                 drop(state);
                 log!(KNL, 1, "ignoring acquire for reqid {reqid}, connection attempt pending");
                 return;
             }
-            state.pending.insert(reqid, None);
-            trap
+            if state.pending.len() >= MAX_PENDING {
+                drop(state);
+                log!(KNL, 1, "ignoring acquire for reqid {reqid}, too many connection attempts pending");
+                return;
+            }
+            state.pending.insert(pending, None);
+            (trap, pending)
         };
         log!(KNL, 1, "creating acquire job for policy {source} === {destination} with reqid {{{reqid}}}");
         let Some(manager) = self.manager.upgrade() else { return };
@@ -185,7 +263,7 @@ impl Traps {
             InitiateChild { config: Arc::clone(&trap.child), reqid: Some(reqid), packet: Some((source, destination)) };
         let traps = Arc::clone(self);
         let on_start = Box::new(move |sa: &IkeSa| {
-            if let Some(served) = traps.state.lock().pending.get_mut(&reqid) {
+            if let Some(served) = traps.state.lock().pending.get_mut(&pending) {
                 *served = Some(sa.unique_id());
             }
         });
@@ -193,18 +271,19 @@ impl Traps {
             config: Arc::clone(&trap.connection),
             child: Some(child),
             limits: false,
-            fresh: false,
+            fresh: trap.wildcard,
+            hosts: trap.wildcard.then(|| (source.start(), destination.start())),
             on_start: Some(on_start),
         };
         if let Err(error) = manager.initiate(request) {
             log!(KNL, 1, "initiating '{}' failed: {error}", trap.child.name);
-            self.acquired(reqid);
+            self.state.lock().pending.remove(&pending);
         }
     }
 
-    /// The acquire of a trap has ended.
+    /// The acquires of a trap have ended.
     fn acquired(&self, reqid: Reqid) {
-        self.state.lock().pending.remove(&reqid);
+        self.state.lock().pending.retain(|(of, _), _| *of != reqid);
     }
 
     /// Whatever was acquired on an IKE_SA exists by now, or failed: the next packet tells.
@@ -215,16 +294,13 @@ impl Traps {
         }
     }
 
-    fn install_trap(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> Result<(), TrapError> {
-        let dynamic = child.remote_ts.iter().any(TrafficSelector::is_dynamic);
-        let remote = connection.ike.remote_addrs.iter().find_map(|host| host.address());
-        let remote = remote.ok_or(if dynamic { TrapError::RemoteUnknownDynamic } else { TrapError::RemoteUnknown })?;
-        let local = connection.ike.local_addrs.iter().filter_map(|host| host.address());
-        let local = local.into_iter().find(|local| local.is_ipv6() == remote.is_ipv6());
-        let local = local.or_else(|| source_address(&*self.kernel, remote));
-        let local = local.ok_or(TrapError::RemoteUnknown)?;
-        let local_ts = selectors::resolve(&child.local_ts, &[local]);
-        let remote_ts = selectors::resolve(&child.remote_ts, &[remote]);
+    fn install_trap(
+        &self,
+        connection: &Arc<PeerConfig>,
+        child: &Arc<ChildConfig>,
+        place: Place,
+    ) -> Result<(), TrapError> {
+        let Place { local, remote, local_ts, remote_ts, wildcard } = place;
         let marks = [fixed_mark(child.mark_in), fixed_mark(child.mark_out)];
         let if_ids =
             [fixed_if_id(child.if_id_in, connection.if_id_in), fixed_if_id(child.if_id_out, connection.if_id_out)];
@@ -254,6 +330,7 @@ impl Traps {
             remote,
             marks,
             if_ids,
+            wildcard,
         });
         if let Err(error) = self.add(&trap) {
             self.numbers.release_reqid(reqid);
@@ -292,6 +369,7 @@ impl Traps {
             remote: any,
             marks: [fixed_mark(child.mark_in), fixed_mark(child.mark_out)],
             if_ids: [IfId::NONE; 2],
+            wildcard: false,
         });
         {
             let mut state = self.state.lock();

@@ -152,6 +152,10 @@ impl ConfigSource for One {
     fn may_explain(&self, _: Asker, _: MonoTime) -> Option<u64> {
         None
     }
+
+    fn loaded(&self, name: &str) -> Option<Arc<PeerConfig>> {
+        (*self.0.name == *name).then(|| Arc::clone(&self.0))
+    }
 }
 
 struct End {

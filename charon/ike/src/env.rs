@@ -60,6 +60,9 @@ pub trait ConfigSource: Send + Sync {
         major: u8,
     ) -> Vec<Arc<PeerConfig>>;
 
+    /// The connection of that name.
+    fn loaded(&self, name: &str) -> Option<Arc<PeerConfig>>;
+
     /// What `config` is now: a reload may have changed the children of a connection that is otherwise equal.
     fn latest(&self, config: &Arc<PeerConfig>) -> Arc<PeerConfig> {
         Arc::clone(config)

@@ -204,6 +204,10 @@ impl ConfigSource for Connections {
         rank(candidates).into_iter().map(|(_, config)| config).collect()
     }
 
+    fn loaded(&self, name: &str) -> Option<Arc<PeerConfig>> {
+        self.get(name)
+    }
+
     fn latest(&self, config: &Arc<PeerConfig>) -> Arc<PeerConfig> {
         let now = self.get(&config.name).filter(|now| now.equals_with_ike(config));
         now.unwrap_or_else(|| Arc::clone(config))

@@ -118,13 +118,24 @@ impl Controller {
         let controller = Arc::clone(self);
         // On a worker: the caller may be the one thread that serves all clients.
         self.manager.processor().queue(job(Priority::Medium, move || {
-            let request = Initiated { config, child, limits, fresh: false, on_start };
+            // A start action that waited for a worker while its connection was unloaded has nothing to start any more.
+            let loaded = Loaded { config: Arc::clone(&config), child: child.as_ref().map(|c| Arc::clone(&c.config)) };
+            let bound = operation.goal == Goal::Started;
+            if bound && !loaded.is_current(&controller.manager) {
+                operation.complete(Completion::Failed);
+                return;
+            }
+            let request = Initiated { config, child, limits, fresh: false, hosts: None, on_start };
             if let Err(error) = controller.manager.initiate(request) {
                 log!(IKE, 1, "initiation failed: {error}");
                 operation.complete(match error {
                     InitiateError::Limits => Completion::Limits,
                     InitiateError::ShuttingDown => Completion::Failed(None),
                 });
+            } else if bound && !loaded.exists(&controller.manager) {
+                // Unloaded while it was initiated: whoever unloaded it may not have seen the IKE_SA.
+                let children = loaded.child.map(|child| Arc::clone(&child.name));
+                controller.withdraw(&loaded.config.name, children.as_slice(), true);
             }
         }));
     }
@@ -308,6 +319,28 @@ impl Controller {
             operation.listen(&self.control_log, new.get());
             operations.entry(new).or_default().push(operation);
         }
+    }
+}
+
+/// What a start action starts, to be compared with what is loaded.
+struct Loaded {
+    config: Arc<PeerConfig>,
+    child: Option<Arc<ChildConfig>>,
+}
+
+impl Loaded {
+    /// Whether it is loaded just so.
+    fn is_current(&self, manager: &Manager) -> bool {
+        manager.loaded(&self.config.name).is_some_and(|now| {
+            let child = self.child.as_ref().is_none_or(|child| now.child(&child.name) == Some(child));
+            child && now.equals_with_ike(&self.config)
+        })
+    }
+
+    /// Whether anything of its name is loaded.
+    fn exists(&self, manager: &Manager) -> bool {
+        let child = |now: &PeerConfig| self.child.as_ref().is_none_or(|child| now.child(&child.name).is_some());
+        manager.loaded(&self.config.name).is_some_and(|now| child(&now))
     }
 }
 

@@ -93,6 +93,8 @@ pub struct Base {
     options: Options,
     /// The ports of the sockets, regular and for NAT traversal, once they are open: a configured 0 means any.
     ports: OnceLock<(u16, u16)>,
+    /// What the data plane does about new settings, once there is one.
+    on_reload: OnceLock<fn(&Settings)>,
 }
 
 impl Base {
@@ -106,6 +108,7 @@ impl Base {
             loggers,
             options,
             ports: OnceLock::new(),
+            on_reload: OnceLock::new(),
         };
         base.apply(&base.settings.lock());
         Arc::new(base)
@@ -134,6 +137,9 @@ impl Base {
         self.attributes.store(Arc::new(AttributesForAll::from_settings(settings)));
         self.credentials.set_options(settings::trust_options(settings));
         set_rdn_matching(settings::rdn_matching(settings));
+        if let Some(reload) = self.on_reload.get() {
+            reload(settings);
+        }
     }
 
     /// Reports what is wrong with the settings.
@@ -211,6 +217,9 @@ impl Daemon {
         base.store_ike_settings(settings::ike(&settings));
         let kernel_events = Arc::<KernelEvents>::default();
         let data_plane = DataPlane::start(&settings, sockets.clones()?, kernel_events.sink())?;
+        if let Some(reload) = data_plane.on_reload() {
+            let _first = base.on_reload.set(reload);
+        }
         let sender = Sender::new(sockets, settings::send_delay(&settings));
         let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), port));
         let pools = Arc::new(Pools::new(Arc::clone(&base.attributes)));

@@ -111,6 +111,14 @@ impl DataPlane {
         }
     }
 
+    /// What has to happen when the settings were read again.
+    pub fn on_reload(&self) -> Option<fn(&Settings)> {
+        match &self.0 {
+            Plane::Netlink(_) => Some(Netlink::reload),
+            Plane::Userspace(_) | Plane::Fake(_) => None,
+        }
+    }
+
     /// Name of the plane, as in strongSwan's list of plugins.
     pub fn name(&self) -> &'static str {
         match &self.0 {

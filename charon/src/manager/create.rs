@@ -1,5 +1,6 @@
 //! New IKE_SAs, as responder and as initiator.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -38,6 +39,8 @@ pub struct Initiated {
     pub limits: bool,
     /// Always make a new IKE_SA.
     pub fresh: bool,
+    /// Addresses of both ends, if not those of the connection: ours, the peer's.
+    pub hosts: Option<(IpAddr, IpAddr)>,
     /// Called with the IKE_SA that is used, before anything happens on it.
     pub on_start: Option<OnStart>,
 }
@@ -52,7 +55,7 @@ impl Manager {
         if self.closing.load(Ordering::Acquire) {
             return Err(InitiateError::ShuttingDown);
         }
-        let Initiated { config, child, limits, fresh, on_start } = request;
+        let Initiated { config, child, limits, fresh, hosts, on_start } = request;
         let id = self.around.numbers.ike_sa_id();
         let reusable =
             if self.settings.reuse && !fresh { self.indexes.reusable_or_enter(&config, id) } else { Vec::new() };
@@ -64,7 +67,7 @@ impl Manager {
             self.indexes.withdraw(&config, id);
             return Err(error);
         }
-        self.initiate_new(id, config, child, on_start);
+        self.initiate_new(id, config, child, hosts, on_start);
         Ok(())
     }
 
@@ -78,7 +81,7 @@ impl Manager {
         on_start: Option<OnStart>,
     ) {
         let Some(id) = ids.pop() else {
-            let fresh = Initiated { config, child, limits, fresh: true, on_start };
+            let fresh = Initiated { config, child, limits, fresh: true, hosts: None, on_start };
             if let Err(error) = self.initiate(fresh) {
                 log!(MGR, 1, "initiation failed: {error}");
             }
@@ -106,11 +109,17 @@ impl Manager {
         id: UniqueId,
         config: Arc<PeerConfig>,
         child: Option<InitiateChild>,
+        hosts: Option<(IpAddr, IpAddr)>,
         on_start: Option<OnStart>,
     ) {
         let spi = self.reserve_spi();
         let registration = Registration::new(&self.indexes, id, key_of(spi));
-        let sa = IkeSa::initiator(id, spi, config, monotonic());
+        let remote_port = config.ike.remote_port;
+        let local_port = self.local_port(&config.ike);
+        let mut sa = IkeSa::initiator(id, spi, config, monotonic());
+        if let Some((local, remote)) = hosts {
+            sa.set_hosts(SocketAddr::new(local, local_port), SocketAddr::new(remote, remote_port));
+        }
         let mut resident = Box::new(Resident::new(sa, registration));
         resident.registration.update(&resident.sa, false);
         let first = on_start.unwrap_or_else(|| Box::new(|_| ()));

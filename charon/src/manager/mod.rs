@@ -148,6 +148,11 @@ impl Manager {
         &self.around.kernel
     }
 
+    /// The loaded connection of that name.
+    pub fn loaded(&self, name: &str) -> Option<Arc<ike::config::PeerConfig>> {
+        self.around.config.loaded(name)
+    }
+
     /// The workers.
     pub fn processor(&self) -> &Arc<Processor> {
         &self.around.processor

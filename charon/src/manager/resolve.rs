@@ -72,13 +72,22 @@ impl Resolver {
 }
 
 impl Manager {
+    /// Threads for name lookups.
+    pub fn resolver(&self) -> &Arc<Resolver> {
+        &self.around.resolver
+    }
+
+    /// Our port for initiating a connection.
+    pub(super) fn local_port(&self, config: &IkeConfig) -> u16 {
+        match config.local_port {
+            0 => self.around.sender.sockets().port(false).unwrap_or(0),
+            port => port,
+        }
+    }
+
     /// Finds the addresses for an IKE_SA to initiate, and tells it.
     pub(super) fn resolve(self: &Arc<Self>, id: UniqueId, config: &Arc<IkeConfig>) {
-        let port = if config.local_port == 0 {
-            self.around.sender.sockets().port(false).unwrap_or(0)
-        } else {
-            config.local_port
-        };
+        let port = self.local_port(config);
         let (manager, config) = (Arc::clone(self), Arc::clone(config));
         let needs_lookup = config.remote_addrs.iter().chain(&config.local_addrs).any(|host| host.name().is_some());
         if needs_lookup {

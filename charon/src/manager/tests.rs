@@ -10,7 +10,7 @@ use ike::ids::UniqueId;
 use strongswan::credentials::{AuthOptions, SecretKind, SharedSecret, Store};
 use strongswan::crypto::Secret;
 use strongswan::identity::Identity;
-use strongswan::processing::{PerPriority, ProcessorSettings};
+use strongswan::processing::{PerPriority, Priority, ProcessorSettings, job};
 use vici::Message;
 
 use super::*;
@@ -20,7 +20,7 @@ use crate::controller::{Completion, Controller, Watch};
 use crate::jobs::ProcessMessage;
 use crate::kernel::fake::FakeKernel;
 use crate::net::{DelaySettings, Delivery, Receiver, ReceiverSettings, SocketSettings, Sockets};
-use crate::traps::Traps;
+use crate::traps::{PolicyKind, TrapError, Traps};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -274,12 +274,9 @@ fn a_panic_loses_one_ike_sa_with_all_that_belongs_to_it() {
     let id = left.only();
     let manager = Arc::clone(left.manager());
     let key = manager.indexes.key(id).unwrap();
-    left.manager().processor().queue(strongswan::processing::job(
-        strongswan::processing::Priority::Medium,
-        move || {
-            manager.post(key, Work::Look(Box::new(|_| panic!("a bug"))));
-        },
-    ));
+    left.manager().processor().queue(job(Priority::Medium, move || {
+        manager.post(key, Work::Look(Box::new(|_| panic!("a bug"))));
+    }));
     eventually("it is lost", || left.manager().is_empty());
     assert!(left.manager().ike_sas_named("gw").is_empty());
     eventually("its SAs are deleted", || left.kernel.counts().1 == 0);
@@ -297,16 +294,13 @@ fn flush_does_not_wait_for_ever() {
     let (started, running) = mpsc::channel();
     let manager = Arc::clone(left.manager());
     let key = manager.indexes.key(hanging).unwrap();
-    left.manager().processor().queue(strongswan::processing::job(
-        strongswan::processing::Priority::Medium,
-        move || {
-            let look = Work::Look(Box::new(move |_| {
-                started.send(()).unwrap();
-                let _released = held.recv();
-            }));
-            manager.post(key, look);
-        },
-    ));
+    left.manager().processor().queue(job(Priority::Medium, move || {
+        let look = Work::Look(Box::new(move |_| {
+            started.send(()).unwrap();
+            let _released = held.recv();
+        }));
+        manager.post(key, look);
+    }));
     running.recv_timeout(SOON).unwrap();
     let before = Instant::now();
     assert_eq!(left.manager().flush(Duration::from_millis(100)), 1);
@@ -323,4 +317,89 @@ fn flush_ends_everything_and_refuses_more() {
     eventually("the peer was told", || right.manager().is_empty());
     let failed = left.initiate(&config, Some("one"));
     assert!(matches!(failed, Completion::Failed(_)), "{failed:?}");
+}
+
+#[test]
+fn a_start_action_that_waits_for_a_worker_starts_nothing_once_it_is_unloaded() {
+    let (left, right, config) = pair();
+    let (hold, held) = mpsc::channel::<()>();
+    let held = Arc::new(parking_lot::Mutex::new(held));
+    for _ in 0..3 {
+        let held = Arc::clone(&held);
+        left.manager().processor().queue(job(Priority::Medium, move || {
+            let _released = held.lock().recv();
+        }));
+    }
+    let (watch, completion) = watch();
+    left.controller.start(Arc::clone(&config), config.child("one").cloned(), false, watch);
+    left.connections.unload("gw").unwrap();
+    left.controller.withdraw("gw", &["one".into()], true);
+    drop(hold);
+    assert_eq!(completion.recv_timeout(SOON), Ok(Completion::Failed));
+    left.manager().processor().drain();
+    assert!(left.manager().ike_sas().is_empty());
+    // One that is loaded is started.
+    let (watch, completion) = self::watch();
+    let config = left.load("gw", &right);
+    left.controller.start(Arc::clone(&config), config.child("one").cloned(), false, watch);
+    assert_eq!(completion.recv_timeout(SOON), Ok(Completion::Success));
+}
+
+/// A connection in transport mode to this peer, with traps for whatever `remote` is.
+fn host_to_host(node: &Node, peer: &Node, remote: &str) -> Arc<PeerConfig> {
+    let child = Message::new().with("mode", "transport");
+    let message = Message::new()
+        .with("version", 2_u32)
+        .with_list("local_addrs", ["127.0.0.1"])
+        .with_list("remote_addrs", [remote])
+        .with("local_port", u32::from(node.port))
+        .with("remote_port", u32::from(peer.port))
+        .with_section("local", Message::new().with("auth", "psk").with("id", format!("{}.test", node.port)))
+        .with_section("remote", Message::new().with("auth", "psk").with("id", format!("{}.test", peer.port)))
+        .with_section("children", Message::new().with_section("host", child));
+    node.connections.load(config::load("hosts", &message, AuthOptions::default()).unwrap()).connection
+}
+
+#[test]
+fn a_trap_for_anybody_goes_to_whom_the_packet_goes() {
+    let (left, right) = (Node::new(ManagerSettings::default()), Node::new(ManagerSettings::default()));
+    let config = host_to_host(&left, &right, "%any");
+    host_to_host(&right, &left, "%any");
+    let traps = left.controller.traps();
+    traps.install(&config, config.child("host").unwrap()).unwrap();
+    let trap = traps.traps().remove(0);
+    assert_eq!(
+        (trap.local_ts[0].to_string(), trap.remote_ts[0].to_string()),
+        ("127.0.0.1/32".into(), "0.0.0.0/0".into())
+    );
+    let PolicyKind::Trap(reqid) = trap.kind else { panic!("no trap") };
+    let packet = |text: &str| strongswan::selectors::TrafficSelector::parse(text).unwrap();
+    for _ in 0..2 {
+        // The second one finds the first one pending.
+        traps.acquire(reqid, packet("127.0.0.1[udp/4000]"), packet("127.0.0.1[udp/5000]"));
+    }
+    eventually("the CHILD_SA", || left.states() == [IkeSaState::Established] && right.states().len() == 1);
+    eventually("SAs", || left.kernel.sas().len() == 2 && right.kernel.sas().len() == 2);
+}
+
+#[test]
+fn names_of_traps_are_looked_up_behind_the_scenes() {
+    let (left, right) = (Node::new(ManagerSettings::default()), Node::new(ManagerSettings::default()));
+    let config = host_to_host(&left, &right, "localhost");
+    let child = config.child("host").unwrap();
+    let traps = left.controller.traps();
+    // The one resolver thread is busy with something else.
+    let (hold, held) = mpsc::channel::<()>();
+    left.manager().resolver().run(move || {
+        let _released = held.recv();
+    });
+    traps.install(&config, child).unwrap();
+    assert_eq!(traps.install(&config, child), Err(TrapError::Busy("host".into())));
+    assert!(traps.uninstall(Some("hosts"), "host"), "before it is there");
+    traps.install(&config, child).unwrap();
+    assert!(traps.traps().is_empty());
+    drop(hold);
+    eventually("the trap", || traps.traps().len() == 1);
+    assert!(traps.uninstall(None, "host") && !traps.uninstall(None, "host"));
+    eventually("an end", || traps.traps().is_empty());
 }

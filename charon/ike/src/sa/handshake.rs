@@ -1,5 +1,6 @@
 //! What an IKE_SA knows only until both sides are authenticated.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use strongswan::credentials::{Certificate, HashAlgorithm, SigningKey};
@@ -34,6 +35,8 @@ pub(crate) struct Handshake {
     pub(crate) presented: Vec<Arc<Certificate>>,
     /// The key of our round, whose certificates go along.
     pub(crate) signer: Option<SigningKey>,
+    /// Where the peer was before, in case its names cannot be resolved now: our address, its own.
+    pub(crate) hosts: Option<(SocketAddr, SocketAddr)>,
     /// Both sides are authenticated.
     pub(crate) verified: Option<AuthVerified>,
 }

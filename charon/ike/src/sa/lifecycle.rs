@@ -1,6 +1,6 @@
 //! The life of an IKE_SA as a whole: initiation, establishment, closing, and starting over.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,7 +68,8 @@ impl IkeSa {
         if self.state != IkeSaState::Created {
             return;
         }
-        if let Some((local, remote)) = hosts {
+        let known = self.handshake().and_then(|handshake| handshake.hosts);
+        if let Some((local, remote)) = hosts.or(known) {
             self.local = local;
             self.remote = remote;
             return;
@@ -345,9 +346,20 @@ impl IkeSa {
         for task in keep {
             self.queue(env, task);
         }
+        self.look_again(env, self.local.ip(), self.remote.ip());
+        self.resolve();
+    }
+
+    /// Forgets the addresses of both ends, but for the case that the configuration leads to none.
+    pub(super) fn look_again(&mut self, env: &Env<'_>, local: IpAddr, remote: IpAddr) {
         self.local = SocketAddr::from(([0, 0, 0, 0], 0));
         self.remote = self.local;
-        self.resolve();
+        let Some(config) = self.ike_config().filter(|_| !remote.is_unspecified()) else { return };
+        let local_port = if config.local_port == 0 { env.settings.port } else { config.local_port };
+        let hosts = (SocketAddr::new(local, local_port), SocketAddr::new(remote, config.remote_port));
+        if let Some(handshake) = self.handshake() {
+            handshake.hosts = Some(hosts);
+        }
     }
 }
 

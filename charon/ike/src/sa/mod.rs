@@ -182,6 +182,13 @@ impl IkeSa {
         }
     }
 
+    /// Addresses of both ends for an IKE_SA that has not been initiated, in place of those of its connection.
+    pub fn set_hosts(&mut self, local: SocketAddr, remote: SocketAddr) {
+        if self.state == IkeSaState::Created {
+            (self.local, self.remote) = (local, remote);
+        }
+    }
+
     /// Reacts to what happened. Outputs and the next deadline change; drain and read them afterwards.
     ///
     /// After [`Output::Destroy`] every input is ignored.

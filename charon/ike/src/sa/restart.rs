@@ -71,6 +71,8 @@ impl IkeSa {
             successor.local = local;
             successor.remote = remote;
             successor.queue(env, Box::new(tasks::ReauthComplete::new(self.unique_id)));
+        } else {
+            successor.look_again(env, self.local.ip(), self.remote.ip());
         }
         let vips = self.local_vips();
         if !vips.is_empty() {

@@ -20,7 +20,22 @@ const MAX_PROBES: u32 = 10;
 /// that we do not see, may have failed (RFC 4555 §3.12).
 const SPREAD_AFTER: u32 = 2;
 
+/// Tries that count for the total: more make it no number of use.
+const MAX_TRIES: usize = 1000;
+
 impl RetransmitSettings {
+    /// How long a peer has to answer a request before it is given up.
+    pub fn total(&self) -> Duration {
+        struct NoJitter;
+        impl Rng for NoJitter {
+            fn fill(&mut self, bytes: &mut [u8]) {
+                bytes.fill(0);
+            }
+        }
+        let waits = (0..=self.tries).take(MAX_TRIES).map(|n| self.wait(n, &mut NoJitter));
+        waits.fold(Duration::ZERO, Duration::saturating_add)
+    }
+
     /// The wait after the transmission with number `n`, from 0.
     pub(crate) fn wait(&self, n: u32, rng: &mut dyn Rng) -> Duration {
         let first = self.timeout.as_secs_f64() * 1000.0;
@@ -114,6 +129,8 @@ mod tests {
         let settings = RetransmitSettings::default();
         let waits: Vec<u128> = (0..6).map(|n| settings.wait(n, &mut SystemRng).as_millis()).collect();
         assert_eq!(waits, [4000, 7200, 12960, 23328, 41990, 75582]);
+        assert_eq!(settings.total().as_secs(), 165);
+        assert_eq!(RetransmitSettings { tries: u32::MAX, ..settings }.total().as_secs() > 1 << 30, true);
     }
 
     #[test]

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::config::{Fragmentation, IkeConfig, PeerConfig};
+use ike::ids::{IkeSpi, UniqueId};
 use ike::wire::{ExchangeType, NotifyType};
-use ike::{Event, IkeSaState};
+use ike::{Event, IkeSa, IkeSaState, InitiateChild, Input};
 use strongswan::credentials::Store;
+use strongswan::host::HostSpec;
 use strongswan::identity::Identity;
 
 use crate::sim::config::{esp_proposals, ike_proposals};
@@ -388,4 +390,27 @@ fn a_data_plane_that_refuses_sas() {
         sim.run_for(Duration::from_secs(60));
         sim.assert_agreement();
     }
+}
+
+#[test]
+fn a_peer_whose_name_is_gone_is_sought_where_it_was() {
+    // Its address was given, as for a trap that anybody may hit: the next try finds none in the configuration.
+    let mut sim = Sim::pair();
+    sim.configure_host(A, |peer| {
+        peer.keyingtries = 2;
+        peer.ike = Arc::new(IkeConfig { remote_addrs: vec![HostSpec::parse("%any")], ..IkeConfig::clone(&peer.ike) });
+    });
+    let peer = Arc::clone(&sim.hosts[A].connections.0[0]);
+    let child = InitiateChild::new(Arc::clone(&peer.children[0]));
+    let id = UniqueId::new(77).unwrap();
+    let mut sa = IkeSa::initiator(id, IkeSpi::new([7; 8]).unwrap(), peer, sim.now);
+    sa.set_hosts(sim.hosts[A].socket(), sim.hosts[B].socket());
+    sim.hosts[A].sas.push(sa);
+    sim.net.script(|_| Fate::Drop);
+    sim.input_to(A, id, Input::Initiate(Some(child)));
+    sim.run_for(Duration::from_secs(170));
+    sim.net.unscript();
+    sim.run_for(Duration::from_secs(20));
+    sim.assert_established(1, 1);
+    assert_eq!(sim.trace.count("peer not responding, trying again (2/2)"), 1);
 }

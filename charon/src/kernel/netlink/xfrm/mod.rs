@@ -40,6 +40,7 @@ use nix::net::if_::if_nametoindex;
 use strongswan::crypto::Protocol;
 use strongswan::log;
 use strongswan::processing::monotonic;
+use strongswan::settings::Settings;
 use strongswan::sync::Mutex;
 
 use super::options::{bypass, enable_udp_encap};
@@ -100,6 +101,11 @@ impl Netlink {
         let outside = Outside::open(settings.routing_table, filter, None, Arc::clone(&virtual_ips))?;
         let (policies, outside) = (Policies::default(), Arc::new(outside));
         Ok(Self { shared, network, settings, policies, routes, virtual_ips, outside, events })
+    }
+
+    /// Puts settings in force that may change while the daemon runs.
+    pub fn reload(settings: &Settings) {
+        expire_acquires_after(NetlinkSettings::from_settings(settings).acquire_expires);
     }
 
     /// Stops to report events and removes routes and rules.

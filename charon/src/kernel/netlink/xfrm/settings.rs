@@ -82,11 +82,16 @@ impl NetlinkSettings {
             virtual_ips: InstallVirtualIps::from_settings(settings),
             interfaces: InterfaceFilter::from_settings(settings),
             receive_buffer: settings.get_int(&own("receive_buffer_size"), default.receive_buffer),
-            acquire_expires: settings.get_int(&own("xfrm_acq_expires"), default.acquire_expires),
+            acquire_expires: settings.get_int(&own("xfrm_acq_expires"), retransmitting(settings)),
             ports_in_transport: get_bool("set_proto_port_transport_sa", default.ports_in_transport),
             policy_update: get_bool("policy_update", default.policy_update),
         }
     }
+}
+
+/// As long as a peer has to answer a request: after that nobody waits for the SA any more.
+fn retransmitting(settings: &Settings) -> u32 {
+    u32::try_from(crate::settings::ike(settings).retransmit.total().as_secs()).unwrap_or(u32::MAX)
 }
 
 fn rule_mark(settings: &Settings, path: &str) -> Option<RuleMark> {
@@ -116,6 +121,10 @@ mod tests {
     #[test]
     fn defaults_are_those_of_strongswan() {
         assert_eq!(read(""), NetlinkSettings::default());
+        assert_eq!(
+            read("charon { retransmit_tries = 1\n retransmit_timeout = 10\n retransmit_base = 2\n }").acquire_expires,
+            30
+        );
     }
 
     #[test]

@@ -45,7 +45,11 @@ const KERNEL_NETLINK_OPTIONS: &[OptionSpec] = &[
     int("spdh_thresh.ipv4.rbits", "32", "Threshold for hashing policies.").inert(MISSING),
     int("spdh_thresh.ipv6.lbits", "128", "Threshold for hashing policies.").inert(MISSING),
     int("spdh_thresh.ipv6.rbits", "128", "Threshold for hashing policies.").inert(MISSING),
-    int("xfrm_acq_expires", "165", "Seconds that a trap waits for its SA."),
+    int(
+        "xfrm_acq_expires",
+        "",
+        "Seconds that a trap waits for its SA; as long as requests are retransmitted, 165 by default.",
+    ),
 ];
 
 pub(super) const KERNEL_LIBIPSEC: Group = Group {
