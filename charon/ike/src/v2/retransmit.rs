@@ -130,7 +130,7 @@ mod tests {
         let waits: Vec<u128> = (0..6).map(|n| settings.wait(n, &mut SystemRng).as_millis()).collect();
         assert_eq!(waits, [4000, 7200, 12960, 23328, 41990, 75582]);
         assert_eq!(settings.total().as_secs(), 165);
-        assert_eq!(RetransmitSettings { tries: u32::MAX, ..settings }.total().as_secs() > 1 << 30, true);
+        assert!(RetransmitSettings { tries: u32::MAX, ..settings }.total().as_secs() > 1 << 30);
     }
 
     #[test]
