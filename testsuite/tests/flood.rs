@@ -68,16 +68,18 @@ fn proposal(encryption: u8, ke: u8) -> Vec<u8> {
     content
 }
 
-fn connection(me: &str, other: &str, addresses: &str) -> Files {
+fn connection(me: &str, other: &str, addresses: &str, nets: [&str; 2]) -> Files {
+    let [local_ts, remote_ts] = nets;
     let swanctl = format!(
         "connections {{\n gw {{\n{addresses}\n local {{\n auth = psk\n id = {me}\n }}\n remote {{\n auth = psk\n id = {other}\n }}\n \
-         children {{\n net {{\n }}\n }}\n }}\n}}\nsecrets {{\n ike-gw {{\n secret = \"the quick brown fox\"\n }}\n}}\n"
+         children {{\n net {{\n local_ts = {local_ts}\n remote_ts = {remote_ts}\n }}\n }}\n }}\n}}\nsecrets {{\n ike-gw {{\n secret = \"the quick brown fox\"\n }}\n}}\n"
     );
     Files { swanctl, ..Files::default() }
 }
 
 fn gateway(lab: &Lab) -> Result<Daemon> {
-    let moon = Daemon::start(lab, &lab.right, Make::Ours, &connection("moon", "carol", ""))?;
+    let moon =
+        Daemon::start(lab, &lab.right, Make::Ours, &connection("moon", "carol", "", ["10.2.0.0/16", "10.1.0.0/16"]))?;
     moon.swanctl(&["--load-all"])?;
     Ok(moon)
 }
@@ -127,7 +129,8 @@ fn a_hundred_thousand_spoofed_requests_leave_nothing() -> Result<()> {
 
     // In the middle of it a real peer returns its cookie.
     let addresses = format!("local_addrs = {}\nremote_addrs = {}", lab.left.addr, lab.right.addr);
-    let carol = Daemon::start(&lab, &lab.left, Make::StrongSwan, &connection("carol", "moon", &addresses))?;
+    let files = connection("carol", "moon", &addresses, ["10.1.0.0/16", "10.2.0.0/16"]);
+    let carol = Daemon::start(&lab, &lab.left, Make::StrongSwan, &files)?;
     carol.swanctl(&["--load-all"])?;
     let said = carol.swanctl(&["--initiate", "--child", "net"])?;
     assert!(said.contains("initiate completed successfully"), "{said}");
@@ -139,7 +142,7 @@ fn a_hundred_thousand_spoofed_requests_leave_nothing() -> Result<()> {
     assert!(answered < asked, "{answered} bytes for {asked}");
     let logged = moon.log().len() - log;
     assert!(logged < 1 << 20, "{logged} bytes of log");
-    assert!(moon.logged("more messages of unknown peers were answered or ignored"), "the log says what it leaves out");
+    assert!(moon.logged("too many messages of unknown peers"), "the log says what it leaves out");
     Ok(())
 }
 
@@ -201,8 +204,10 @@ fn no_answer_is_larger_than_its_request() -> Result<()> {
     assert_eq!(half_open(&moon)?, 0, "and nothing of it stays");
 
     // A request that is served leads to a response about as large, as often as somebody who loses packets needs it.
-    let sizes = answers(&whole, 500, 500)?;
-    assert!(sizes.len() <= 13, "{} responses", sizes.len());
+    // After that it is for a cookie to come back.
+    let mut sizes = answers(&whole, 500, 500)?;
+    sizes.retain(|size| *size > 60);
+    assert!(!sizes.is_empty() && sizes.len() <= 13, "{} responses", sizes.len());
     assert!(sizes.iter().all(|size| *size <= whole.len() + 64), "{sizes:?} bytes for {}", whole.len());
     assert_eq!(half_open(&moon)?, 1);
     Ok(())

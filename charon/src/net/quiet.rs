@@ -33,6 +33,9 @@ impl Quiet {
             self.told = self.told.saturating_add(1);
             return true;
         }
+        if self.untold == 0 {
+            log!(NET, 1, "too many messages of unknown peers, not logging them for {}s", INTERVAL.as_secs());
+        }
         self.untold = self.untold.saturating_add(1);
         false
     }
