@@ -122,7 +122,7 @@ impl Controller {
             let loaded = Loaded { config: Arc::clone(&config), child: child.as_ref().map(|c| Arc::clone(&c.config)) };
             let bound = operation.goal == Goal::Started;
             if bound && !loaded.is_current(&controller.manager) {
-                operation.complete(Completion::Failed);
+                operation.complete(Completion::Failed(None));
                 return;
             }
             let request = Initiated { config, child, limits, fresh: false, hosts: None, on_start };
