@@ -31,6 +31,8 @@ pub struct Algorithms {
     pub prf: Option<PrfAlgorithm>,
     /// Key exchange, absent for a CHILD_SA without its own.
     pub key_exchange: Option<KeyExchangeMethod>,
+    /// Key exchanges behind that one (RFC 9370), in their order.
+    pub additional_key_exchanges: Vec<(TransformType, KeyExchangeMethod)>,
     /// Extended sequence numbers.
     pub esn: bool,
 }
@@ -43,13 +45,20 @@ impl From<&Proposal> for Algorithms {
             integrity: proposal.integrity(),
             prf: proposal.prf(),
             key_exchange: proposal.key_exchange(),
+            additional_key_exchanges: proposal.additional_key_exchanges().collect(),
             esn: proposal.esn(),
         }
     }
 }
 
 impl Algorithms {
-    /// Whether one of the proposals contains all of these.
+    /// The method of one of the additional key exchanges; NONE if it does not take place.
+    fn additional(&self, kind: TransformType) -> KeyExchangeMethod {
+        let found = self.additional_key_exchanges.iter().find(|(other, _)| *other == kind);
+        found.map_or(KeyExchangeMethod::None, |(_, method)| *method)
+    }
+
+    /// Whether one of the proposals contains all of these, and asks for no more.
     pub(crate) fn are_in(&self, proposals: &[Proposal]) -> bool {
         proposals.iter().any(|proposal| {
             let encryption = self.encryption.is_none_or(|(algorithm, key_size)| {
@@ -60,6 +69,11 @@ impl Algorithms {
                 && self.integrity.is_none_or(|id| proposal.contains(TransformType::Integrity, id))
                 && self.prf.is_none_or(|id| proposal.contains(TransformType::Prf, id))
                 && self.key_exchange.is_none_or(|id| proposal.contains(TransformType::KeyExchange, id))
+                && TransformType::ADDITIONAL_KEY_EXCHANGES.into_iter().all(|kind| {
+                    let method = self.additional(kind);
+                    let absent = method == KeyExchangeMethod::None && proposal.all(kind).next().is_none();
+                    absent || proposal.contains(kind, method)
+                })
         })
     }
 }

@@ -5,7 +5,7 @@
 use strongswan::crypto::Rng;
 
 use crate::IkeSa;
-use crate::wire::{self, EncodeError, Header, PayloadType, Received, Sealer};
+use crate::wire::{self, EncodeError, Header, IvSource, PayloadType, Received, Sealer};
 
 /// Decrypts a datagram as the IKE_SA it is addressed to would: header, type of the first payload inside, content.
 /// `None` if it is not protected, a fragment, or not for this IKE_SA.
@@ -31,4 +31,20 @@ pub fn seal(
     let keys = sender.keys.as_mut().ok_or(EncodeError::Cipher)?;
     let (cipher, ivs) = keys.outbound().map_err(|_| EncodeError::Cipher)?;
     Sealer { cipher, ivs, rng }.protect_content(header, first, content)
+}
+
+/// Protects any content as the peer of the IKE_SA would that receives it: someone who knows its keys.
+///
+/// # Errors
+/// If the content is too long.
+pub fn forge(
+    receiver: &mut IkeSa,
+    rng: &mut dyn Rng,
+    header: &Header,
+    first: PayloadType,
+    content: &[u8],
+) -> Result<Vec<u8>, EncodeError> {
+    let keys = receiver.keys.as_mut().ok_or(EncodeError::Cipher)?;
+    let cipher = keys.inbound().map_err(|_| EncodeError::Cipher)?;
+    Sealer { cipher, ivs: &mut IvSource::default(), rng }.protect_content(header, first, content)
 }

@@ -16,6 +16,8 @@ bitflags::bitflags! {
         const MULTIPLE_AUTH = 1 << 5;
         /// Post-quantum pre-shared keys (RFC 8784).
         const PPK = 1 << 8;
+        /// Exchanges between IKE_SA_INIT and IKE_AUTH (RFC 9242).
+        const INTERMEDIATE = 1 << 11;
     }
 }
 

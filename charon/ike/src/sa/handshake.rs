@@ -6,6 +6,7 @@ use std::sync::Arc;
 use strongswan::credentials::{Certificate, HashAlgorithm, SigningKey};
 use strongswan::identity::Identity;
 
+use super::intermediate::Intermediate;
 use super::keys::AuthKeys;
 use crate::v2::{AuthVerified, PendingPpk};
 use crate::wire::Nonce;
@@ -27,6 +28,8 @@ pub(crate) struct Handshake {
     pub(crate) ppk: Option<Box<PendingPpk>>,
     /// PPK_ID of the post-quantum pre-shared key in use.
     pub(crate) ppk_id: Option<Identity>,
+    /// Key exchanges between IKE_SA_INIT and IKE_AUTH.
+    pub(crate) intermediate: Intermediate,
     /// Hash algorithms the peer accepts in signatures, if it supports RFC 7427.
     pub(crate) peer_hashes: Option<Vec<HashAlgorithm>>,
     /// CAs the peer asked for.

@@ -61,6 +61,8 @@ pub(crate) struct IkeSeed<'a> {
     pub(crate) spi_r: IkeSpi,
     /// The shared secret of the key exchange.
     pub(crate) shared: &'a Secret,
+    /// Those of additional key exchanges (RFC 9370), in their order. IKE_INTERMEDIATE exchanges have one seed each.
+    pub(crate) additional: &'a [Secret],
     /// Whether we are the initiator.
     pub(crate) initiator: bool,
 }
@@ -79,11 +81,15 @@ impl IkeKeys {
         Self::expand(seed, prf, &skeyseed)
     }
 
-    /// Keys of an IKE_SA that rekeys this one.
+    /// Keys that take the place of these: of an IKE_SA that rekeys this one, or of the same one after an IKE_INTERMEDIATE
+    /// exchange. Both are prf(SK_d, secret | Ni | Nr), of all secrets in the one case (RFC 9370 §2.2.4), of the latest
+    /// in the other (§2.2.2).
     pub(crate) fn derive_rekeyed(&self, seed: &IkeSeed<'_>) -> Result<(Self, AuthKeys), CryptoError> {
         let prf = seed.algorithms.prf.unwrap_or(PrfAlgorithm::Undefined);
         let old = Prf::new(self.prf, self.sk_d()?)?;
-        let skeyseed = old.compute(&[seed.shared.as_bytes(), seed.ni, seed.nr]);
+        let additional = seed.additional.iter().map(Secret::as_bytes);
+        let parts: Vec<&[u8]> = [seed.shared.as_bytes(), seed.ni, seed.nr].into_iter().chain(additional).collect();
+        let skeyseed = old.compute(&parts);
         Self::expand(seed, prf, &skeyseed)
     }
 
@@ -158,11 +164,13 @@ impl IkeKeys {
         self.channels = None;
     }
 
-    /// Keys of a CHILD_SA; `shared` is the secret of its own key exchange, if it had one.
+    /// Keys of a CHILD_SA; `shared` is the secret of its own key exchange, if it had one, and `additional` are those of
+    /// the key exchanges after that.
     pub(crate) fn derive_child(
         &self,
         algorithms: &Algorithms,
         shared: Option<&Secret>,
+        additional: &[Secret],
         ni: &[u8],
         nr: &[u8],
     ) -> Result<ChildKeys, CryptoError> {
@@ -170,7 +178,9 @@ impl IkeKeys {
         let lengths = Cipher::key_lengths(encryption, algorithms.integrity).ok_or_else(|| unsupported(encryption))?;
         let sizes = [lengths.encryption, lengths.integrity, lengths.encryption, lengths.integrity];
         let shared = shared.map_or(&[][..], Secret::as_bytes);
-        let keymat = Prf::new(self.prf, self.sk_d()?)?.expand(&[shared, ni, nr], sizes.iter().sum())?;
+        let additional = additional.iter().map(Secret::as_bytes);
+        let seed: Vec<&[u8]> = [shared, ni, nr].into_iter().chain(additional).collect();
+        let keymat = Prf::new(self.prf, self.sk_d()?)?.expand(&seed, sizes.iter().sum())?;
         let [encr_i, integ_i, encr_r, integ_r] = split(&keymat, sizes);
         Ok(ChildKeys {
             initiator: DirectionKeys { encryption: encr_i.into(), integrity: integ_i.into() },
@@ -228,5 +238,78 @@ mod tests {
         let (ni, nr) = ([1; 32], [2; 32]);
         assert_eq!(nonce_share(PrfAlgorithm::Aes128Xcbc, &ni), [1; 8]);
         assert_eq!(nonce_share(PrfAlgorithm::HmacSha2_256, &nr), nr);
+    }
+
+    /// Computed from the formulas of RFC 7296 and RFC 9370 with another implementation of HMAC.
+    mod known_answers {
+        use super::*;
+
+        const NI: [u8; 32] = [0x11; 32];
+        const NR: [u8; 32] = [0x22; 32];
+
+        fn algorithms() -> Algorithms {
+            Algorithms {
+                encryption: Some((EncryptionAlgorithm::AesGcm16, Some(128))),
+                prf: Some(PrfAlgorithm::HmacSha2_256),
+                ..Algorithms::default()
+            }
+        }
+
+        fn secret(byte: u8) -> Secret {
+            Secret::new(vec![byte; 32])
+        }
+
+        fn seed<'a>(
+            algorithms: &'a Algorithms,
+            spis: [u8; 2],
+            shared: &'a Secret,
+            additional: &'a [Secret],
+        ) -> IkeSeed<'a> {
+            let [spi_i, spi_r] = spis.map(|byte| IkeSpi::new([byte; 8]).unwrap());
+            IkeSeed { algorithms, ni: &NI, nr: &NR, spi_i, spi_r, shared, additional, initiator: true }
+        }
+
+        fn initial(algorithms: &Algorithms) -> IkeKeys {
+            IkeKeys::derive(&seed(algorithms, [0xaa, 0xbb], &secret(1), &[])).unwrap().0
+        }
+
+        fn hex(bytes: &[u8]) -> String {
+            bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+
+        #[test]
+        fn of_one_key_exchange_after_the_other() {
+            // SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr)
+            let algorithms = algorithms();
+            let mut keys = initial(&algorithms);
+            assert_eq!(hex(keys.sk_d().unwrap()), "e231e4eaeef343c2aa95315c121be87dd051fdf016504cf5b89550b8ce490a71");
+            let mut sk_pi = Vec::new();
+            for byte in [2, 3] {
+                let (next, auth) = keys.derive_rekeyed(&seed(&algorithms, [0xaa, 0xbb], &secret(byte), &[])).unwrap();
+                (keys, sk_pi) = (next, auth.initiator.as_bytes().to_vec());
+            }
+            assert_eq!(hex(keys.sk_d().unwrap()), "9cb1dc8cff589f73125ba2a1dc67db0d832f3c9b4b70004e6664a63471e7361f");
+            assert_eq!(hex(&sk_pi), "7b3adc630bfb6691fcc7a05ff56a2cc4953d1cf790f4e26564beb38ba1e46a47");
+            assert_eq!(hex(keys.parts().unwrap()[4]), "2d171d7c70dd8cf5ad3498fcf863e36c914eb715");
+        }
+
+        #[test]
+        fn of_several_key_exchanges_at_once() {
+            // SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1) | SK(2)), KEYMAT = prf+ of the same
+            let algorithms = algorithms();
+            let keys = initial(&algorithms);
+            let additional = [secret(2), secret(3)];
+            let (rekeyed, _) = keys.derive_rekeyed(&seed(&algorithms, [0xcc, 0xdd], &secret(1), &additional)).unwrap();
+            assert_eq!(
+                hex(rekeyed.sk_d().unwrap()),
+                "c17c78976c9438791316a39c546c9b93bd401544cf8e8df043b0005bd7e8acd2"
+            );
+            assert_eq!(hex(rekeyed.parts().unwrap()[3]), "f69b1287128230b278fbac27e1021e649c42d8a1");
+            let child = keys.derive_child(&algorithms, Some(&secret(1)), &additional, &NI, &NR).unwrap();
+            assert_eq!(hex(child.initiator.encryption.as_bytes()), "8e4bde05fa43fc42ce9b34e875b9a3f3bcb15621");
+            assert_eq!(hex(child.responder.encryption.as_bytes()), "bc97905b88dbc5265490388f744ca19cfa7f06a3");
+            let child = keys.derive_child(&algorithms, None, &additional[..1], &NI, &NR).unwrap();
+            assert_eq!(hex(child.responder.encryption.as_bytes()), "6b2cf3ae955b9c663ed8f6a67cd6aceae47a3b07");
+        }
     }
 }

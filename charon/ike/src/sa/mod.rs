@@ -7,6 +7,7 @@ mod children;
 mod flags;
 mod handshake;
 mod install;
+mod intermediate;
 mod keys;
 mod lifecycle;
 mod mobility;

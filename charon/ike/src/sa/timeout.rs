@@ -48,6 +48,7 @@ impl IkeSa {
             Timer::Delete => self.terminate(env, false),
             Timer::Dpd => self.dpd(env),
             Timer::Keepalive => self.keepalive(env),
+            Timer::FollowUp => self.follow_up_overdue(env),
             // the exchange starts when `handle` is done
             Timer::Queue => {}
             Timer::Resolve => self.resolve(),

@@ -21,6 +21,8 @@ pub(crate) enum Timer {
     Dpd,
     /// A NAT keepalive is due.
     Keepalive,
+    /// A negotiation is not waited for any longer that the peer left half done.
+    FollowUp,
     /// A queued task may start.
     Queue,
     /// The peer's name is resolved again.
@@ -28,7 +30,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Rekey,
@@ -37,6 +39,7 @@ impl Timer {
         Self::Delete,
         Self::Dpd,
         Self::Keepalive,
+        Self::FollowUp,
         Self::Queue,
         Self::Resolve,
     ];

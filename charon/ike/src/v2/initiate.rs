@@ -3,7 +3,7 @@
 use strongswan::log;
 
 use super::exchanges::{Queued, Request};
-use super::task::{Failure, Incoming, Outgoing, Progress, Task, exchange_of};
+use super::task::{Failure, Incoming, Outgoing, Progress, Task, takes_part};
 use crate::env::Env;
 use crate::output::Alert;
 use crate::sa::{IkeSa, IkeSaState, Timer};
@@ -102,16 +102,23 @@ impl IkeSa {
                 | IkeSaState::Destroying => {}
             }
         }
-        self.exchanges.active.iter().find_map(|task| exchange_of(task.kind()))
+        self.exchanges.active.iter().find_map(|task| task.exchange())
     }
 
     fn build_request(&mut self, env: &mut Env<'_>, exchange: ExchangeType) -> Attempt {
         let id = self.exchanges.next_id;
         let message = Message::new(self.request_header(exchange, id));
         let mut outgoing = Outgoing { message, cancelled: false };
+        if exchange == ExchangeType::IkeAuth {
+            self.note_auth_exchange(id);
+        }
         let mut failure = None;
         let mut tasks = std::mem::take(&mut self.exchanges.active).into_iter();
         for mut task in tasks.by_ref() {
+            if !takes_part(&*task, exchange) {
+                self.exchanges.active.push(task);
+                continue;
+            }
             match task.build(self, env, &mut outgoing) {
                 Ok(Progress::Done) => {}
                 Ok(Progress::More | Progress::Restart) => self.exchanges.active.push(task),
@@ -155,7 +162,7 @@ impl IkeSa {
             return self.close(env, Failure::Failed);
         }
         let sent = request.sent;
-        if matches!(received, ExchangeType::CreateChildSa | ExchangeType::Informational)
+        if matches!(received, ExchangeType::CreateChildSa | ExchangeType::IkeFollowupKe | ExchangeType::Informational)
             && incoming.message.has_notify(NotifyType::InvalidSyntax)
         {
             log!(IKE, 1, "received INVALID_SYNTAX notify error, destroying IKE_SA");
@@ -179,6 +186,10 @@ impl IkeSa {
         let mut failure = None;
         let mut restart = false;
         for mut task in tasks.by_ref() {
+            if !takes_part(&*task, received) {
+                self.exchanges.active.push(task);
+                continue;
+            }
             match task.process(self, env, incoming) {
                 Ok(Progress::Done) => {}
                 Ok(Progress::More) => self.exchanges.active.push(task),

@@ -13,7 +13,7 @@ use crate::output::Alert;
 use crate::sa::{Connection, IkeSa, IkeSaState, Role, Timer};
 use crate::wire::{
     self, ExchangeType, Header, Message, MessageId, Notify, NotifyType, Progress, Protected, ProtectionError, Reaction,
-    Reassembler, Received, WireError,
+    Reassembler, Received, WireError, covered,
 };
 
 impl IkeSa {
@@ -29,10 +29,11 @@ impl IkeSa {
         }
         // decryption works in place, so that this is the last chance
         let hash = if header.is_request() { sha1(&[&data]) } else { [0; 20] };
-        let mut incoming = Incoming { message: Message::new(header), datagram: data, local, remote };
+        let message = Message::new(header);
+        let mut incoming = Incoming { message, datagram: data, covered: Vec::new(), local, remote };
         let parsed = match wire::parse(&incoming.datagram) {
             Ok(Received::Plain(message)) => Ok(Some(message)),
-            Ok(Received::Protected(protected)) => self.open(env, &protected, &mut incoming.datagram, hash),
+            Ok(Received::Protected(protected)) => self.open(env, &protected, &mut incoming, hash),
             Err(error) => Err(error),
         };
         match parsed {
@@ -111,21 +112,28 @@ impl IkeSa {
         &mut self,
         env: &Env<'_>,
         protected: &Protected,
-        datagram: &mut [u8],
+        incoming: &mut Incoming,
         hash: [u8; 20],
     ) -> Result<Option<Message>, WireError> {
         let header = *protected.header();
+        let intermediate = header.exchange == ExchangeType::IkeIntermediate;
+        let prefix = if intermediate { protected.prefix(&incoming.datagram) } else { Vec::new() };
+        let datagram = &mut incoming.datagram;
         let Some(Ok(cipher)) = self.keys.as_mut().map(|keys| keys.inbound()) else {
             log!(ENC, 1, "found encrypted payload, but no transform set");
             return Err(WireError::Protection(ProtectionError::Missing));
         };
         let Some(place) = protected.fragment() else {
-            let message = protected.unprotect(cipher, datagram);
-            if !matches!(message, Err(WireError::Protection(_))) {
+            let content = protected.open(cipher, datagram);
+            if !matches!(content, Err(WireError::Protection(_))) {
                 // the peer sends in one piece what it had sent in fragments: those are of no use any more
                 self.exchanges.drop_fragments(&header);
             }
-            return message.map(Some);
+            let content = content?;
+            if intermediate {
+                incoming.covered = covered(prefix, content);
+            }
+            return Message::parse_inner(header, protected.first(), content).map(Some);
         };
         let content = protected.open(cipher, datagram)?;
         log!(ENC, 1, "parsed {}", place.notation(&header));
@@ -133,12 +141,18 @@ impl IkeSa {
         if place.number == 1 && header.is_request() {
             self.exchanges.first_fragment = Some(Box::new(hash));
         }
+        if place.number == 1 && intermediate {
+            self.exchanges.fragment_prefix = prefix;
+        }
         let Some(reassembler) = self.exchanges.reassembly.get_mut(Exchanges::slot(&header)) else { return Ok(None) };
         let buffer = reassembler.get_or_insert_with(|| Box::new(Reassembler::new(env.settings.max_packet)));
         match buffer.add(&header, place, protected.first(), content)? {
             Progress::Waiting => Ok(None),
             Progress::Complete(first, content) => {
                 *reassembler = None;
+                if intermediate {
+                    incoming.covered = covered(std::mem::take(&mut self.exchanges.fragment_prefix), &content);
+                }
                 Message::parse_inner(header, first, &content).map(Some)
             }
         }
@@ -223,7 +237,12 @@ impl IkeSa {
         }
         match exchange {
             ExchangeType::IkeSaInit => state == IkeSaState::Created,
-            ExchangeType::IkeAuth => state == IkeSaState::Connecting,
+            ExchangeType::IkeIntermediate => state == IkeSaState::Connecting && self.due_key_exchange().is_some(),
+            ExchangeType::IkeAuth => state == IkeSaState::Connecting && self.due_key_exchange().is_none(),
+            // within what authenticated peers negotiate
+            ExchangeType::IkeFollowupKe => {
+                matches!(state, IkeSaState::Established | IkeSaState::Rekeying | IkeSaState::Deleting)
+            }
             ExchangeType::Informational => !matches!(state, IkeSaState::Created),
             _ => state != IkeSaState::Rekeyed,
         }

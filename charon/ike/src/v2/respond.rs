@@ -4,17 +4,32 @@ use strongswan::crypto::Protocol;
 use strongswan::log;
 
 use super::exchanges::Answered;
-use super::task::{Failure, Incoming, Outgoing, Progress, Task};
+use super::task::{Failure, Incoming, Outgoing, Progress, Task, takes_part};
 use super::tasks;
 use crate::env::Env;
 use crate::sa::{IkeSa, IkeSaState};
-use crate::wire::{Delete, ExchangeType, Message, Notify, NotifyType, Payload};
+use crate::wire::{Delete, ExchangeType, Header, Message, Notify, NotifyType, Payload};
 
 impl IkeSa {
     /// Runs tasks over a request and answers it. `hash` identifies the request's datagram.
     pub(super) fn process_request(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20]) {
-        if matches!(incoming.message.header.exchange, ExchangeType::IkeSaInit | ExchangeType::IkeAuth) {
+        let Header { exchange, message_id, .. } = incoming.message.header;
+        if exchange == ExchangeType::IkeAuth {
+            self.note_auth_exchange(message_id);
+        }
+        if matches!(exchange, ExchangeType::IkeSaInit | ExchangeType::IkeIntermediate | ExchangeType::IkeAuth) {
             return self.serve(env, incoming, hash);
+        }
+        if exchange == ExchangeType::IkeFollowupKe {
+            if !self.expects_follow_up(&incoming.message) {
+                log!(IKE, 1, "received IKE_FOLLOWUP_KE request that belongs to nothing, sending STATE_NOT_FOUND");
+                return self.answer_with(env, incoming, hash, Notify::new(NotifyType::StateNotFound));
+            }
+            self.serve(env, incoming, hash);
+            return self.await_follow_up(env);
+        }
+        if exchange == ExchangeType::CreateChildSa {
+            self.drop_pending(env);
         }
         // the tasks of an unfinished handshake serve no other exchange: what they do there is for authenticated peers
         let mut waiting = std::mem::take(&mut self.exchanges.passive);
@@ -23,6 +38,9 @@ impl IkeSa {
             waiting.iter_mut().for_each(|task| task.abandon(self, env));
         } else {
             self.exchanges.passive.append(&mut waiting);
+            if exchange == ExchangeType::CreateChildSa {
+                self.await_follow_up(env);
+            }
         }
     }
 
@@ -37,7 +55,7 @@ impl IkeSa {
             log!(IKE, 1, "ignore invalid {exchange} request");
             match exchange {
                 ExchangeType::IkeSaInit => self.close(env, Failure::Destroy),
-                ExchangeType::IkeAuth => self.exchanges.passive = tasks,
+                ExchangeType::IkeIntermediate | ExchangeType::IkeAuth => self.exchanges.passive = tasks,
                 _ => tasks.into_iter().for_each(|mut task| task.abandon(self, env)),
             }
             return;
@@ -45,6 +63,10 @@ impl IkeSa {
         let mut tasks = tasks.into_iter();
         let mut failure = None;
         for mut task in tasks.by_ref() {
+            if !takes_part(&*task, incoming.message.header.exchange) {
+                self.exchanges.passive.push(task);
+                continue;
+            }
             match task.process(self, env, incoming) {
                 Ok(Progress::Done) => {}
                 Ok(Progress::More | Progress::Restart) => self.exchanges.passive.push(task),
@@ -68,6 +90,10 @@ impl IkeSa {
         let mut failure = None;
         let mut tasks = std::mem::take(&mut self.exchanges.passive).into_iter();
         for mut task in tasks.by_ref() {
+            if !takes_part(&*task, outgoing.exchange()) {
+                self.exchanges.passive.push(task);
+                continue;
+            }
             match task.build(self, env, &mut outgoing) {
                 Ok(Progress::Done) => {}
                 Ok(Progress::More | Progress::Restart) => self.exchanges.passive.push(task),
@@ -106,6 +132,7 @@ impl IkeSa {
             }
         };
         self.keep_init(message.header.exchange, &packets);
+        self.roll_keys();
         // nobody knows whose address the request came from: a refusal must not be more than was asked with
         let refusal = message.header.exchange == ExchangeType::IkeSaInit && message.sa().is_none();
         if !refusal || packets.iter().map(Vec::len).sum::<usize>() <= incoming.datagram.len() {

@@ -9,7 +9,8 @@ use crate::env::Env;
 use crate::output::{Output, Transmit};
 use crate::sa::{Extensions, IkeSa, Role};
 use crate::wire::{
-    EncodeError, ExchangeType, Header, HeaderFlags, Message, MessageId, Notify, NotifyType, Sealer, message_limit,
+    EncodeError, ExchangeType, Header, HeaderFlags, Message, MessageId, Notify, NotifyType, Sealer, covered_by_us,
+    message_limit,
 };
 
 impl IkeSa {
@@ -35,6 +36,9 @@ impl IkeSa {
         } else {
             usize::MAX
         };
+        if message.header.exchange == ExchangeType::IkeIntermediate {
+            self.cover(self.id.role, &covered_by_us(message)?).map_err(|_| EncodeError::Cipher)?;
+        }
         let keys = self.keys.as_mut().ok_or(EncodeError::Cipher)?;
         let (cipher, ivs) = keys.outbound().map_err(|_| EncodeError::Cipher)?;
         Sealer { cipher, ivs, rng: env.rng }.protect_fragmented(message, limit)

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
+use super::tasks::Pending;
 use crate::env::Env;
 use crate::ids::UniqueId;
 use crate::input::InitiateChild;
@@ -20,6 +21,8 @@ pub(crate) struct Incoming {
     pub(crate) message: Message,
     /// The datagram it came in. IKE_SA_INIT is authenticated byte by byte later.
     pub(crate) datagram: Vec<u8>,
+    /// What IntAuth covers of it, if it is IKE_INTERMEDIATE.
+    pub(crate) covered: Vec<u8>,
     /// Our address it was sent to.
     pub(crate) local: SocketAddr,
     /// The address it came from.
@@ -134,6 +137,11 @@ pub(crate) trait Task: Send + fmt::Debug {
     /// Its name.
     fn kind(&self) -> TaskType;
 
+    /// The exchange it continues, or starts.
+    fn exchange(&self) -> Option<ExchangeType> {
+        exchange_of(self.kind())
+    }
+
     /// Adds payloads.
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step;
 
@@ -153,6 +161,11 @@ pub(crate) trait Task: Send + fmt::Debug {
     /// Starts again from scratch after [`Progress::Restart`].
     fn reset(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>) {}
 
+    /// The negotiation of the peer that it serves, if IKE_FOLLOWUP_KE exchanges have to complete that.
+    fn pending(&self) -> Option<Pending<'_>> {
+        None
+    }
+
     /// Whether it is about this CHILD_SA.
     fn concerns(&self, _child: UniqueId) -> bool {
         false
@@ -170,8 +183,14 @@ pub(crate) trait Task: Send + fmt::Debug {
     fn abandon(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>) {}
 }
 
+/// Whether a task has a part in an exchange: IKE_INTERMEDIATE exchanges are about keys, and everything else waits for
+/// IKE_AUTH.
+pub(crate) fn takes_part(task: &dyn Task, exchange: ExchangeType) -> bool {
+    exchange != ExchangeType::IkeIntermediate || task.kind() == TaskType::IkeInit
+}
+
 /// The exchange a task starts, or continues when it is the first one left of several.
-pub(crate) fn exchange_of(kind: TaskType) -> Option<ExchangeType> {
+fn exchange_of(kind: TaskType) -> Option<ExchangeType> {
     match kind {
         TaskType::IkeInit => Some(ExchangeType::IkeSaInit),
         TaskType::IkeAuth => Some(ExchangeType::IkeAuth),

@@ -22,7 +22,10 @@ use super::writer::Writer;
 pub const HEADER_LEN: usize = 28;
 
 /// Where the length field sits.
-const LENGTH_AT: usize = 24;
+pub(super) const LENGTH_AT: usize = 24;
+
+/// Where the type of the first payload sits in the header.
+pub(super) const FIRST_PAYLOAD_AT: usize = 16;
 
 /// Version 2.0, as we send it.
 const VERSION_2: u8 = 0x20;

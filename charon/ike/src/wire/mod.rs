@@ -8,6 +8,7 @@
 //! Nothing in here keeps state or knows what a message is for; that is `sa`. No input can make it panic, and
 //! whatever it refuses says how to react ([`WireError::reaction`]).
 
+mod covered;
 mod error;
 mod fragment;
 #[cfg(any(test, fuzzing))]
@@ -25,6 +26,7 @@ mod rules;
 mod sk;
 mod writer;
 
+pub(crate) use covered::{covered, covered_by_us};
 pub use error::{
     EncodeError, FragmentError, HeaderError, Malformed, ProtectionError, Reaction, RuleViolation, WireError,
 };

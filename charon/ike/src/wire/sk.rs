@@ -15,7 +15,7 @@ use strongswan::crypto::Rng;
 use strongswan::crypto::cipher::Cipher;
 
 use super::error::{EncodeError, FragmentError, Malformed, ProtectionError, WireError};
-use super::header::{HEADER_LEN, Header};
+use super::header::{FIRST_PAYLOAD_AT, HEADER_LEN, Header};
 use super::message::{GENERIC_LEN, Message, chain_type, emit_chain, read_link};
 use super::payload::Payload;
 use super::reader::Reader;
@@ -40,6 +40,8 @@ pub struct Protected {
     header: Header,
     first: PayloadType,
     fragment: Option<FragmentNumber>,
+    /// The octet that names the type of the encrypted payload.
+    link: usize,
     /// Where the IV starts; the protected part extends to the end of the datagram.
     start: usize,
 }
@@ -49,11 +51,13 @@ impl Protected {
     pub(super) fn locate(header: Header, first: PayloadType, body: &[u8]) -> Result<Self, ProtectionError> {
         let mut r = Reader::new(body);
         let mut kind = first;
+        let mut named_at = FIRST_PAYLOAD_AT;
         loop {
             match kind {
                 PayloadType::NoNext => return Err(ProtectionError::Missing),
                 PayloadType::Encrypted | PayloadType::EncryptedFragment => break,
                 PayloadType::Unknown(_) => {
+                    named_at = HEADER_LEN.saturating_add(body.len()).saturating_sub(r.remaining());
                     let link = read_link(kind, &mut r)?;
                     if link.critical {
                         return Err(ProtectionError::NotEncrypted(kind));
@@ -72,7 +76,7 @@ impl Protected {
             None
         };
         let start = HEADER_LEN.saturating_add(body.len()).saturating_sub(link.body.remaining());
-        Ok(Self { header, first: link.next, fragment, start })
+        Ok(Self { header, first: link.next, fragment, link: named_at, start })
     }
 
     /// The header of the message.
@@ -106,6 +110,18 @@ impl Protected {
         let len = padded.len().checked_sub(usize::from(*pad_len));
         let content = len.and_then(|len| padded.get(..len));
         content.ok_or(WireError::Malformed { payload: PayloadType::Encrypted, why: Malformed::InvalidLength })
+    }
+
+    /// What is in front of the content of a message that is neither encrypted nor fragmented but otherwise the same: the
+    /// IKE header, payloads outside of the encrypted one, and the generic header of that one. Its lengths count for
+    /// nothing until [`covered`](super::covered) has set them.
+    pub(crate) fn prefix(&self, datagram: &[u8]) -> Vec<u8> {
+        let numbers = if self.fragment.is_some() { NUMBERS_LEN } else { 0 };
+        let mut prefix = datagram.get(..self.start.saturating_sub(numbers)).unwrap_or_default().to_vec();
+        if let Some(kind) = prefix.get_mut(self.link) {
+            *kind = PayloadType::Encrypted.number();
+        }
+        prefix
     }
 
     /// Opens a message that is not a fragment and reads it.

@@ -72,6 +72,11 @@ fn pair(a: &Holder, b: &Holder) -> Sim {
     sim
 }
 
+/// Two hosts with certificates of different kinds, for other tests.
+pub fn ecdsa_and_rsa() -> Sim {
+    pair(&ECDSA, &RSA)
+}
+
 fn send_no_certreq(peer: &mut PeerConfig) {
     peer.ike = Arc::new(IkeConfig { send_certreq: false, ..IkeConfig::clone(&peer.ike) });
 }

@@ -62,31 +62,6 @@ fn every_shape_of_proposal() {
 }
 
 #[test]
-fn additional_key_exchanges_are_not_left_out() {
-    // Both sides want them (RFC 9370) and neither can carry them out: better no IKE_SA than one that lacks them.
-    let hybrid = "aes128gcm16-prfsha256-x25519-ke1_mlkem768";
-    let mut sim = Sim::pair();
-    sim.configure(|peer| {
-        peer.ike = Arc::new(IkeConfig { proposals: ike_proposals(hybrid), ..IkeConfig::clone(&peer.ike) });
-    });
-    sim.initiate(A);
-    sim.settle();
-    sim.assert_nothing_left();
-    sim.assert(sim.trace.contains("additional key exchanges are not supported"), "the reason in the log");
-
-    let mut sim = Sim::pair();
-    sim.configure(|peer| {
-        Arc::make_mut(&mut peer.children[0]).proposals = esp_proposals("aes128gcm16-x25519-ke1_mlkem768")
-    });
-    sim.initiate(A);
-    sim.settle();
-    sim.rekey_child(A);
-    sim.settle();
-    sim.assert_established(1, 1);
-    sim.assert(sim.trace.contains("CHILD_SA rekeying failed, trying again"), "no rekeying");
-}
-
-#[test]
 fn a_connection_with_additional_key_exchanges_is_not_reached_without() {
     // IKE_SA_INIT goes by another connection's proposals, before anybody knows which one it will be.
     let mut sim = Sim::pair();

@@ -20,6 +20,7 @@ mod limits;
 mod malformed;
 mod mobility;
 mod modes;
+mod multiple_ke;
 mod ppk;
 mod rekey;
 mod sim;

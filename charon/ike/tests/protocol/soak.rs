@@ -14,8 +14,9 @@ const SEEDS: u64 = 1000;
 
 /// Handshake and child; rekeying of both from both sides at once, again and again; deletion. Returns whether there was a
 /// CHILD_SA left to delete.
-fn run(seed: u64, traced: bool) -> bool {
+fn run(seed: u64, traced: bool, configure: fn(&mut Sim)) -> bool {
     let mut sim = Sim::with_seed(seed, traced);
+    configure(&mut sim);
     // Ends that have lost their counterpart find out.
     sim.configure(|peer| peer.dpd_delay = Duration::from_secs(60));
     sim.net.conditions = Conditions::BAD;
@@ -92,24 +93,29 @@ fn action(sim: &mut Sim, host: usize) {
     }
 }
 
-#[test]
-fn a_thousand_seeds() {
+/// Runs `SIM_SEED`, `SIM_SEEDS` or so many seeds.
+pub fn soak(seeds: u64, configure: fn(&mut Sim)) {
     if let Some(seed) = seed_of_environment() {
-        run(seed, true);
+        run(seed, true, configure);
         return;
     }
-    let seeds = std::env::var("SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
+    let seeds = std::env::var("SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(seeds);
     let mut survived = 0;
     for seed in 0..seeds {
-        match catch_unwind(AssertUnwindSafe(|| run(seed, false))) {
+        match catch_unwind(AssertUnwindSafe(|| run(seed, false, configure))) {
             Ok(alive) => survived += u64::from(alive),
             Err(_) => {
                 // Once more, for the trace.
-                run(seed, true);
+                run(seed, true, configure);
                 panic!("seed {seed} failed, but not when traced");
             }
         }
     }
     // Agreeing on nothing is not the idea.
     assert!(survived * 10 > seeds * 7, "CHILD_SAs survived in {survived} of {seeds} runs only");
+}
+
+#[test]
+fn a_thousand_seeds() {
+    soak(SEEDS, |_| {});
 }

@@ -129,7 +129,8 @@ pub(super) struct Signed {
     pub(super) without_ppk: Option<Vec<u8>>,
 }
 
-/// The octets a side's AUTH covers: its IKE_SA_INIT message, the other side's nonce and its identity under SK_p.
+/// The octets a side's AUTH covers: its IKE_SA_INIT message, the other side's nonce, its identity under SK_p, and the
+/// IKE_INTERMEDIATE messages of both.
 pub(super) fn octets(
     handshake: &Handshake,
     keys: &IkeKeys,
@@ -145,5 +146,7 @@ pub(super) fn octets(
     let sk_p = if initiator == (signer == Signer::Us) { &auth_keys.initiator } else { &auth_keys.responder };
     let nonce = nonce.ok_or(CryptoError::Library)?;
     let maced_id = Prf::new(keys.prf(), sk_p.as_bytes())?.compute(&[&id.auth_octets()]);
-    Ok([message, nonce.as_bytes(), maced_id.as_bytes()].concat())
+    // RFC 9242 §3.3.1; while a key exchange is outstanding there is nothing that could be signed
+    let int_auth = handshake.intermediate.int_auth().ok_or(CryptoError::Library)?;
+    Ok([message, nonce.as_bytes(), maced_id.as_bytes(), &int_auth].concat())
 }

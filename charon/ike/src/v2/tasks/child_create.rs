@@ -4,7 +4,8 @@ use strongswan::log;
 
 use super::auth::concerns_child;
 use super::child_delete::{ChildDeleteInitiator, DeletedSpis};
-use super::child_negotiation::{Answer, Offer, OfferError};
+use super::child_negotiation::{Agreed, Answer, Offer, OfferError};
+use super::follow_up::{Pending, Subject};
 use crate::config::Childless;
 use crate::env::Env;
 use crate::input::InitiateChild;
@@ -92,9 +93,21 @@ impl Task for ChildCreateInitiator {
         TaskType::ChildCreate
     }
 
+    fn exchange(&self) -> Option<ExchangeType> {
+        Some(self.offer.exchange())
+    }
+
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
         match message.exchange() {
             ExchangeType::IkeSaInit => return Ok(Progress::More),
+            ExchangeType::IkeFollowupKe => {
+                if self.offer.follow_up(message).is_err() {
+                    self.failed(sa, env);
+                    message.cancelled = true;
+                    return Ok(Progress::Done);
+                }
+                return Ok(Progress::More);
+            }
             ExchangeType::IkeAuth => {
                 // SA and TS go into the first IKE_AUTH only
                 if self.in_auth || Self::is_childless(sa) {
@@ -141,7 +154,8 @@ impl Task for ChildCreateInitiator {
             _ => {}
         }
         match self.offer.process(sa, env, message, self.in_auth) {
-            Ok(id) => {
+            Ok(Agreed::FollowUp) => return Ok(Progress::More),
+            Ok(Agreed::Installed(id)) => {
                 sa.log_established(id, "");
                 if sa.child(id).is_some_and(|child| self.deleted_spis.contains(child.spi_out)) {
                     log!(IKE, 1, "peer meanwhile sent a delete for it");
@@ -156,9 +170,11 @@ impl Task for ChildCreateInitiator {
                 }
             }
             Err(OfferError::Retry) => return Ok(Progress::More),
-            Err(OfferError::Refused(NotifyType::TemporaryFailure)) if !self.withdrawn => {
+            Err(OfferError::Refused(kind @ (NotifyType::TemporaryFailure | NotifyType::StateNotFound)))
+                if !self.withdrawn =>
+            {
                 let delay = retry_delay(env);
-                log!(IKE, 1, "received TEMPORARY_FAILURE notify");
+                log!(IKE, 1, "received {kind} notify");
                 log!(IKE, 1, "creating CHILD_SA failed, trying again in {} seconds", delay.as_secs());
                 self.offer.abandon(env);
                 sa.queue_at(env.now + delay, Box::new(Self::new(self.request.clone())));
@@ -245,6 +261,10 @@ impl Task for ChildCreateResponder {
         let message = &incoming.message;
         match message.header.exchange {
             ExchangeType::IkeSaInit => {}
+            ExchangeType::IkeFollowupKe => {
+                self.answer.read_follow_up(message);
+                return Ok(Progress::More);
+            }
             // in IKE_AUTH it may come rounds before the one that completes authentication
             _ if message.sa().is_some() => self.answer.read(message),
             _ => {}
@@ -288,7 +308,8 @@ impl Task for ChildCreateResponder {
             _ => false,
         };
         let busy = match sa.state() {
-            IkeSaState::Rekeying => Some("rekeying"),
+            // what the peer has begun it may complete: it will not let us rekey before
+            IkeSaState::Rekeying if message.exchange() == ExchangeType::CreateChildSa => Some("rekeying"),
             IkeSaState::Deleting => Some("deleting"),
             _ => None,
         };
@@ -303,8 +324,14 @@ impl Task for ChildCreateResponder {
             Self::failed(sa, env, in_auth);
             return Ok(Progress::Done);
         }
-        match self.answer.build(sa, env, message, in_auth, None) {
-            Ok(id) => {
+        let result = if message.exchange() == ExchangeType::IkeFollowupKe {
+            self.answer.follow_up(sa, env, message)
+        } else {
+            self.answer.build(sa, env, message, in_auth, None)
+        };
+        match result {
+            Ok(Agreed::FollowUp) => return Ok(Progress::More),
+            Ok(Agreed::Installed(id)) => {
                 sa.log_established(id, "");
                 sa.arm_inactivity(env, id);
                 sa.report_child(id, true);
@@ -312,5 +339,14 @@ impl Task for ChildCreateResponder {
             Err(notify) => Self::refused(sa, env, message, in_auth, notify),
         }
         Ok(Progress::Done)
+    }
+
+    fn pending(&self) -> Option<Pending<'_>> {
+        let link = self.answer.link()?;
+        Some(Pending { subject: Subject::NewChild, link, nonce: self.answer.lower_nonce() })
+    }
+
+    fn abandon(&mut self, _sa: &mut IkeSa, env: &mut Env<'_>) {
+        self.answer.abandon(env);
     }
 }

@@ -5,7 +5,8 @@
 //!
 //! Of two simultaneous rekeyings the one that holds the lowest of the four nonces is redundant: the side that started it
 //! deletes its result. Each side only learns this when its own request is answered, and anything may arrive before that:
-//! [`Rival`] and the flags next to it remember.
+//! [`Rival`] and the flags next to it remember. With additional key exchanges a rekeying of the peer may be half done only;
+//! then it is among the tasks that serve the peer.
 
 use std::sync::Arc;
 
@@ -14,14 +15,15 @@ use strongswan::log;
 
 use super::child_create::ChildCreateInitiator;
 use super::child_delete::{ChildDeleteInitiator, DeletedSpis};
-use super::child_negotiation::{Answer, Inherited, Offer, OfferError};
+use super::child_negotiation::{Agreed, Answer, Inherited, Offer, OfferError};
+use super::follow_up::{Pending, Subject};
 use crate::env::Env;
 use crate::ids::{Spi, UniqueId};
 use crate::input::InitiateChild;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, IkeSaState, retry_delay};
 use crate::task::TaskType;
 use crate::v2::task::{Collision, Incoming, Outgoing, Progress, Step, Task, Verdict};
-use crate::wire::{Nonce, Notify, NotifyType};
+use crate::wire::{ExchangeType, Nonce, Notify, NotifyType};
 
 /// The peer's rekeying of the same CHILD_SA.
 #[derive(Debug)]
@@ -65,6 +67,14 @@ impl ChildRekeyInitiator {
             }
             return;
         }
+        if self.loses_to_pending(sa, env, nonce.as_ref()) {
+            if let Some(child) = sa.child(new) {
+                log!(IKE, 1, "CHILD_SA rekey collision lost, deleting redundant child {child}");
+            }
+            sa.make_redundant(env, new);
+            sa.queue(env, Box::new(ChildDeleteInitiator::rekeyed(new)));
+            return;
+        }
         let Some(rival) = self.rival.take() else { return self.win(sa, env, new) };
         let lost = !rival.deleted && nonce.is_none_or(|own| own < rival.nonce);
         if lost {
@@ -82,6 +92,45 @@ impl ChildRekeyInitiator {
             sa.make_redundant(env, rival.new);
             self.win(sa, env, new);
         }
+    }
+
+    /// Whether the peer's rekeying counts, of which key exchanges are left. If it does, the peer completes it.
+    fn loses_to_pending(&self, sa: &mut IkeSa, env: &mut Env<'_>, nonce: Option<&Nonce>) -> bool {
+        let Some(rival) = sa.pending_rival(Subject::Child(self.old)) else { return false };
+        if nonce.is_some_and(|own| *own > rival) {
+            sa.drop_pending(env);
+            return false;
+        }
+        self.leave_to_peer(sa, env);
+        true
+    }
+
+    /// The peer is going to complete its rekeying; in case it does not, ours is tried again.
+    fn leave_to_peer(&self, sa: &mut IkeSa, env: &mut Env<'_>) {
+        sa.set_child_state(self.old, ChildSaState::Installed);
+        let delay = retry_delay(env);
+        sa.queue_at(env.now + delay, Box::new(Self::new(self.old)));
+    }
+
+    /// Additional key exchanges are left: whether they are worth it.
+    fn goes_on(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, offer: &Offer) -> bool {
+        let nonce = lower(offer.own_nonce.as_ref(), offer.peer_nonce.as_ref());
+        let lost = match self.rival.take() {
+            Some(rival) if !rival.deleted && nonce.as_ref().is_none_or(|own| *own < rival.nonce) => {
+                self.lose(sa, env);
+                true
+            }
+            Some(rival) => {
+                // the peer will delete what it created
+                sa.make_redundant(env, rival.new);
+                false
+            }
+            None => self.loses_to_pending(sa, env, nonce.as_ref()),
+        };
+        if lost {
+            log!(IKE, 1, "CHILD_SA rekey collision lost, abort incomplete multi-KE rekeying");
+        }
+        !lost
     }
 
     /// Ours is the replacement.
@@ -136,6 +185,10 @@ impl ChildRekeyInitiator {
             log!(IKE, 1, "abort active rekeying for CHILD_SA {old} because the peer rekeyed it");
             return self.lose(sa, env);
         }
+        if !self.old_deleted && sa.pending_rival(Subject::Child(self.old)).is_some() {
+            log!(IKE, 1, "abort active rekeying for CHILD_SA {old} because the peer is rekeying it");
+            return self.leave_to_peer(sa, env);
+        }
         if self.old_deleted {
             let when = if kind == NotifyType::ChildSaNotFound {
                 "deleted it before it received"
@@ -171,6 +224,9 @@ impl ChildRekeyInitiator {
         if let Some(delete) = offer.child.as_ref().and_then(|child| ChildDeleteInitiator::unusable(child)) {
             sa.queue(env, Box::new(delete));
         }
+        if self.loses_to_pending(sa, env, lower.as_ref()) {
+            return;
+        }
         match self.rival.take_if(|rival| !rival.deleted) {
             Some(rival) if lower.is_none_or(|own| own < rival.nonce) => self.lose(sa, env),
             rival => {
@@ -197,7 +253,22 @@ impl Task for ChildRekeyInitiator {
         TaskType::ChildRekey
     }
 
+    fn exchange(&self) -> Option<ExchangeType> {
+        Some(self.offer.as_ref().map_or(ExchangeType::CreateChildSa, Offer::exchange))
+    }
+
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        if message.exchange() == ExchangeType::IkeFollowupKe
+            && let Some(offer) = &mut self.offer
+        {
+            if offer.follow_up(message).is_err() {
+                offer.abandon(env);
+                message.cancelled = true;
+                self.refused(sa, env, NotifyType::NoProposalChosen);
+                return Ok(Progress::Done);
+            }
+            return Ok(Progress::More);
+        }
         let retrying = self.offer.is_some();
         let old = sa.child(self.old).filter(|child| match child.state() {
             ChildSaState::Installed => true,
@@ -235,9 +306,17 @@ impl Task for ChildRekeyInitiator {
     fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
         let Some(mut offer) = self.offer.take() else { return Ok(Progress::Done) };
         match offer.process(sa, env, &incoming.message, false) {
-            Ok(new) => {
+            Ok(Agreed::Installed(new)) => {
                 let nonce = lower(offer.own_nonce.as_ref(), offer.peer_nonce.as_ref());
                 self.created(sa, env, new, nonce);
+            }
+            Ok(Agreed::FollowUp) => {
+                let first = incoming.message.header.exchange == ExchangeType::CreateChildSa;
+                if !first || self.goes_on(sa, env, &offer) {
+                    self.offer = Some(offer);
+                    return Ok(Progress::More);
+                }
+                offer.abandon(env);
             }
             Err(OfferError::Retry) => {
                 self.offer = Some(offer);
@@ -313,12 +392,25 @@ pub(crate) struct ChildRekeyResponder {
     protocol: Protocol,
     /// The peer's inbound SPI of the CHILD_SA.
     spi: Option<Spi>,
+    /// The CHILD_SA, while additional key exchanges are left.
+    old: Option<UniqueId>,
     answer: Answer,
 }
 
 impl ChildRekeyResponder {
     pub(crate) fn new(notify: &Notify) -> Self {
-        Self { protocol: notify.protocol, spi: notify.spi.child(), answer: Answer::default() }
+        Self { protocol: notify.protocol, spi: notify.spi.child(), old: None, answer: Answer::default() }
+    }
+
+    /// The peer has replaced a CHILD_SA.
+    fn replaced(&self, sa: &mut IkeSa, env: &mut Env<'_>, old: UniqueId, new: UniqueId) {
+        sa.log_established(new, "inbound ");
+        if let Some(nonce) = self.answer.lower_nonce()
+            && let Verdict::Unrelated(_) = sa.collide(env, Collision::ChildRekeyed { old, new, nonce })
+        {
+            sa.link_rekeyed(old, new);
+            sa.set_child_state(old, ChildSaState::Rekeyed);
+        }
     }
 }
 
@@ -328,13 +420,38 @@ impl Task for ChildRekeyResponder {
     }
 
     fn process(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>, incoming: &Incoming) -> Step {
-        self.answer.read(&incoming.message);
+        if incoming.message.header.exchange == ExchangeType::IkeFollowupKe {
+            self.answer.read_follow_up(&incoming.message);
+        } else {
+            self.answer.read(&incoming.message);
+        }
         Ok(Progress::More)
     }
 
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        let step = self.answer(sa, env, message);
+        if step != Ok(Progress::More) {
+            self.answer.abandon(env);
+        }
+        step
+    }
+
+    fn pending(&self) -> Option<Pending<'_>> {
+        let (old, link) = self.old.zip(self.answer.link())?;
+        Some(Pending { subject: Subject::Child(old), link, nonce: self.answer.lower_nonce() })
+    }
+
+    fn abandon(&mut self, _sa: &mut IkeSa, env: &mut Env<'_>) {
+        self.answer.abandon(env);
+    }
+}
+
+impl ChildRekeyResponder {
+    fn answer(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        let follows_up = message.exchange() == ExchangeType::IkeFollowupKe;
         let busy = match sa.state() {
-            IkeSaState::Rekeying => Some("rekeying"),
+            // what the peer has begun it may complete: it will not let us rekey before
+            IkeSaState::Rekeying if !follows_up => Some("rekeying"),
             IkeSaState::Deleting => Some("deleting"),
             _ => None,
         };
@@ -372,21 +489,24 @@ impl Task for ChildRekeyResponder {
             return Ok(Progress::Done);
         }
         let id = old.unique_id;
-        let replaced = (Arc::clone(&old.config), Inherited::from(old));
-        match self.answer.build(sa, env, message, false, Some(replaced)) {
-            Err(notify) => {
-                message.push(notify);
+        if sa.is_following_up(|task| task.concerns(id)) {
+            log!(IKE, 1, "peer initiated rekeying, but we did too and already sent IKE_FOLLOWUP_KE");
+            message.notify(NotifyType::TemporaryFailure);
+            return Ok(Progress::Done);
+        }
+        let result = if follows_up {
+            self.answer.follow_up(sa, env, message)
+        } else {
+            let replaced = (Arc::clone(&old.config), Inherited::from(old));
+            self.answer.build(sa, env, message, false, Some(replaced))
+        };
+        match result {
+            Err(notify) => message.push(notify),
+            Ok(Agreed::FollowUp) => {
+                self.old = Some(id);
+                return Ok(Progress::More);
             }
-            Ok(new) => {
-                sa.log_established(new, "inbound ");
-                let nonce = lower(self.answer.own_nonce.as_ref(), self.answer.peer_nonce.as_ref());
-                if let Some(nonce) = nonce
-                    && let Verdict::Unrelated(_) = sa.collide(env, Collision::ChildRekeyed { old: id, new, nonce })
-                {
-                    sa.link_rekeyed(id, new);
-                    sa.set_child_state(id, ChildSaState::Rekeyed);
-                }
-            }
+            Ok(Agreed::Installed(new)) => self.replaced(sa, env, id, new),
         }
         Ok(Progress::Done)
     }

@@ -6,7 +6,8 @@ use strongswan::credentials::{HashAlgorithm, SecretKind};
 use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Secret, TransformType, ke};
 use strongswan::log;
 
-use super::proposals::{Choice, choose, without_additional_key_exchanges};
+use super::intermediate;
+use super::proposals::{Choice, choose, feasible, offered};
 use crate::config::{Childless, Fragmentation, IkeConfig};
 use crate::env::Env;
 use crate::output::Alert;
@@ -15,7 +16,7 @@ use crate::snapshot::Algorithms;
 use crate::task::TaskType;
 use crate::v2::explain;
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task, Veto};
-use crate::wire::{Ke, Nonce, Notify, NotifyType, Sa, SpiField};
+use crate::wire::{ExchangeType, Ke, Nonce, Notify, NotifyType, Sa, SpiField};
 
 /// How often IKE_SA_INIT is started over because of COOKIE or INVALID_KE_PAYLOAD.
 const MAX_RETRIES: u8 = 5;
@@ -30,6 +31,8 @@ pub(crate) struct InitInitiator {
     cookie: Option<Vec<u8>>,
     retries: u8,
     proposals: Vec<Proposal>,
+    /// IKE_SA_INIT is over, additional key exchanges follow.
+    intermediate: bool,
 }
 
 impl Task for InitInitiator {
@@ -37,7 +40,15 @@ impl Task for InitInitiator {
         TaskType::IkeInit
     }
 
+    fn exchange(&self) -> Option<ExchangeType> {
+        Some(if self.intermediate { ExchangeType::IkeIntermediate } else { ExchangeType::IkeSaInit })
+    }
+
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        if self.intermediate {
+            self.ke = Some(intermediate::offer(sa, message)?);
+            return Ok(Progress::More);
+        }
         let Some(config) = sa.ike_config().cloned() else { return Err(Failure::Failed) };
         sa.float_source(env);
         log!(IKE, 0, "initiating IKE_SA {} to {}", sa.label(), sa.remote.ip());
@@ -46,7 +57,7 @@ impl Task for InitInitiator {
             log!(IKE, 1, "giving up after {MAX_RETRIES} retries");
             return Err(Failure::Failed);
         }
-        self.proposals = without_additional_key_exchanges(&config.proposals);
+        self.proposals = offered(&config.proposals);
         let configured = self.proposals.iter().find_map(Proposal::key_exchange);
         let Some(method) = self.requested.or(configured) else {
             log!(IKE, 1, "no key exchange method configured");
@@ -69,6 +80,9 @@ impl Task for InitInitiator {
         message.push(nonce.clone());
         if config.fragmentation != Fragmentation::No {
             message.notify(NotifyType::FragmentationSupported);
+        }
+        if self.proposals.iter().any(|proposal| proposal.additional_key_exchanges().next().is_some()) {
+            message.notify(NotifyType::IntermediateExchangeSupported);
         }
         if env.settings.signature_authentication {
             message.push(signature_hashes(sa));
@@ -93,6 +107,9 @@ impl Task for InitInitiator {
 
     fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
         let message = &incoming.message;
+        if self.intermediate {
+            return intermediate::complete(sa, self.ke.take(), incoming);
+        }
         if let Some(notify) = message.notify(NotifyType::Cookie) {
             self.cookie = Some(notify.data.to_vec());
             self.retries = self.retries.saturating_add(1);
@@ -142,7 +159,8 @@ impl Task for InitInitiator {
             handshake.peer_nonce = Some(nonce.clone());
         }
         derive_keys(sa, &proposal, &shared)?;
-        Ok(Progress::Done)
+        self.intermediate = true;
+        intermediate::prepare(sa, &proposal)
     }
 }
 
@@ -182,6 +200,10 @@ impl Task for InitResponder {
     }
 
     fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, incoming: &Incoming) -> Step {
+        if incoming.message.header.exchange == ExchangeType::IkeIntermediate {
+            self.ke = intermediate::read(sa, incoming)?;
+            return Ok(Progress::More);
+        }
         if self.answered {
             return Ok(Progress::Done);
         }
@@ -203,6 +225,9 @@ impl Task for InitResponder {
     }
 
     fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        if message.exchange() == ExchangeType::IkeIntermediate {
+            return intermediate::answer(sa, self.ke.take(), message);
+        }
         if self.answered {
             return Ok(Progress::Done);
         }
@@ -224,6 +249,10 @@ impl Task for InitResponder {
             message.push(Notify::invalid_ke(method));
             return Err(Failure::Failed);
         }
+        let Ok(more) = intermediate::prepare(sa, &proposal) else {
+            message.notify(NotifyType::NoProposalChosen);
+            return Err(Failure::Failed);
+        };
         let Ok((public, shared)) = ke::respond(method, &ke.data) else {
             log!(IKE, 1, "applying received public value of {method} failed");
             message.notify(NotifyType::NoProposalChosen);
@@ -241,6 +270,9 @@ impl Task for InitResponder {
         let config = sa.ike_config().cloned();
         if self.fragmentation && config.as_ref().is_some_and(|c| c.fragmentation != Fragmentation::No) {
             message.notify(NotifyType::FragmentationSupported);
+        }
+        if more == Progress::More {
+            message.notify(NotifyType::IntermediateExchangeSupported);
         }
         // announced only to peers that announced theirs
         if sa.handshake().is_some_and(|handshake| handshake.peer_hashes.is_some()) {
@@ -272,7 +304,7 @@ fn select_with_fallback(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming, payl
         if !tried.is_empty() {
             log!(IKE, 1, "no matching proposal found, trying alternative config");
         }
-        let configured = without_additional_key_exchanges(&config.proposals);
+        let configured = feasible(&config.proposals);
         if let Some(Choice { proposal, offered }) = choose(sa, env, &configured, payload, false) {
             sa.connection = Connection::Ike(config);
             return Some((offered.number, proposal));
@@ -310,6 +342,7 @@ fn announced(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) {
                     handshake.peer_hashes = Some(hashes);
                 }
             }
+            NotifyType::IntermediateExchangeSupported => sa.extensions |= Extensions::INTERMEDIATE,
             NotifyType::ChildlessIkev2Supported => sa.extensions |= Extensions::CHILDLESS,
             NotifyType::MultipleAuthSupported => sa.extensions |= Extensions::MULTIPLE_AUTH,
             NotifyType::UsePpk if may_use_ppk(sa, env) => sa.extensions |= Extensions::PPK,
@@ -335,8 +368,16 @@ fn derive_keys(sa: &mut IkeSa, proposal: &Proposal, shared: &Secret) -> Result<(
     let peer = handshake.peer_nonce.as_ref().ok_or(Failure::Failed)?;
     let (ni, nr) = if initiator { (own, peer) } else { (peer, own) };
     let algorithms = Algorithms::from(proposal);
-    let seed =
-        IkeSeed { algorithms: &algorithms, ni: ni.as_bytes(), nr: nr.as_bytes(), spi_i, spi_r, shared, initiator };
+    let seed = IkeSeed {
+        algorithms: &algorithms,
+        ni: ni.as_bytes(),
+        nr: nr.as_bytes(),
+        spi_i,
+        spi_r,
+        shared,
+        additional: &[],
+        initiator,
+    };
     match IkeKeys::derive(&seed) {
         Ok((keys, auth_keys)) => {
             handshake.keys = Some(auth_keys);

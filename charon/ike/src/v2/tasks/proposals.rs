@@ -1,7 +1,7 @@
 //! Choosing between our proposals and the peer's, for IKE and for CHILD_SAs, with the log lines that explain a mismatch.
 
 use strongswan::crypto::proposal::select;
-use strongswan::crypto::{KeyExchangeMethod, Proposal, SelectOptions, Transform};
+use strongswan::crypto::{KeyExchangeMethod, Proposal, SelectOptions, Transform, TransformType, ke};
 use strongswan::log;
 
 use crate::env::Env;
@@ -14,23 +14,48 @@ pub(super) struct Choice {
     pub(super) offered: NumberedProposal,
 }
 
-/// The proposals we can carry out: without those that insist on additional key exchanges (RFC 9370), and without such
-/// transforms where they are optional. Agreeing on one and not doing it would promise a security that is not there.
-pub(super) fn without_additional_key_exchanges(configured: &[Proposal]) -> Vec<Proposal> {
-    let additional = |transform: &&Transform| transform.kind.additional_key_exchange().is_some();
-    let feasible = |proposal: &&Proposal| {
-        let feasible =
-            proposal.additional_key_exchanges().all(|(kind, _)| proposal.contains(kind, KeyExchangeMethod::None));
-        if !feasible {
-            log!(CFG, 1, "additional key exchanges are not supported, ignoring proposal {proposal}");
-        }
-        feasible
+/// Our proposals as far as we can carry them out: without additional key exchanges (RFC 9370) that we have no algorithm
+/// for, and without those proposals that insist on one. Agreeing on it and not doing it would promise a security that is
+/// not there.
+pub(super) fn feasible(configured: &[Proposal]) -> Vec<Proposal> {
+    let possible = |transform: &&Transform| {
+        let method = KeyExchangeMethod::from(transform.id);
+        transform.kind.additional_key_exchange().is_none()
+            || method == KeyExchangeMethod::None
+            || ke::is_supported(method)
     };
     let reduce = |proposal: &Proposal| {
-        let transforms = proposal.transforms().iter().filter(|transform| !additional(transform)).copied().collect();
-        Proposal::from_transforms(proposal.protocol(), transforms)
+        let transforms = proposal.transforms().iter().filter(possible).copied().collect();
+        let reduced = Proposal::from_transforms(proposal.protocol(), transforms);
+        let kinds = proposal.transforms().iter().map(|transform| transform.kind);
+        let lost = kinds.into_iter().find(|kind| reduced.all(*kind).next().is_none());
+        if lost.is_some() {
+            log!(CFG, 1, "additional key exchange not supported, ignoring proposal {proposal}");
+        }
+        lost.is_none().then_some(reduced)
     };
-    configured.iter().filter(feasible).map(reduce).collect()
+    configured.iter().filter_map(reduce).collect()
+}
+
+/// What we offer. A peer that does not know additional key exchanges refuses a proposal that has any, even if NONE is
+/// among them (RFC 9370 §2.2.1); where all are optional the same follows without.
+pub(super) fn offered(configured: &[Proposal]) -> Vec<Proposal> {
+    let feasible = feasible(configured);
+    let mut offered: Vec<Proposal> = Vec::with_capacity(feasible.len());
+    for proposal in &feasible {
+        let additional = |kind| TransformType::additional_key_exchange(kind).is_some();
+        let kinds = proposal.transforms().iter().map(|transform| transform.kind).filter(|kind| additional(*kind));
+        let optional = kinds.clone().all(|kind| proposal.contains(kind, KeyExchangeMethod::None));
+        offered.push(proposal.clone());
+        if optional && kinds.count() > 0 {
+            let plain = proposal.transforms().iter().filter(|transform| !additional(transform.kind)).copied().collect();
+            let plain = Proposal::from_transforms(proposal.protocol(), plain);
+            if !feasible.contains(&plain) && !offered.contains(&plain) {
+                offered.push(plain);
+            }
+        }
+    }
+    offered
 }
 
 /// Selects from what the peer offers (or answered), if anything fits.
@@ -85,12 +110,32 @@ mod tests {
     use super::*;
     use strongswan::crypto::Protocol;
 
+    fn ike(text: &str) -> Proposal {
+        Proposal::parse(Protocol::Ike, text).unwrap()
+    }
+
     #[test]
-    fn additional_key_exchanges_are_left_out_if_they_are_optional() {
-        let ike = |text| Proposal::parse(Protocol::Ike, text).unwrap();
+    fn optional_key_exchanges_are_offered_with_a_way_around() {
         let plain = ike("aes128gcm16-prfsha256-x25519");
         let optional = ike("aes128gcm16-prfsha256-x25519-ke1_mlkem768-ke1_none");
         let required = ike("aes128gcm16-prfsha256-x25519-ke1_mlkem768");
-        assert_eq!(without_additional_key_exchanges(&[plain.clone(), required, optional]), [plain.clone(), plain]);
+        let half = ike("aes128gcm16-prfsha256-x25519-ke1_mlkem768-ke1_none-ke2_mlkem1024");
+        let other = ike("aes256gcm16-prfsha256-x25519");
+        assert_eq!(offered(std::slice::from_ref(&required)), std::slice::from_ref(&required));
+        assert_eq!(offered(std::slice::from_ref(&half)), std::slice::from_ref(&half));
+        assert_eq!(
+            offered(&[optional.clone(), other.clone(), optional.clone()]),
+            [optional.clone(), plain.clone(), other, optional.clone()]
+        );
+        assert_eq!(offered(&[optional.clone(), plain.clone()]), [optional, plain]);
+    }
+
+    #[test]
+    fn key_exchanges_without_algorithm_are_not_agreed_on() {
+        let base = "aes128gcm16-prfsha256-x25519";
+        let hybrid = ike(&format!("{base}-ke1_mlkem768"));
+        assert_eq!(feasible(&[ike(&format!("{base}-ke1_x448-ke1_mlkem768"))]), [hybrid]);
+        assert_eq!(feasible(&[ike(&format!("{base}-ke1_x448-ke1_none"))]), [ike(&format!("{base}-ke1_none"))]);
+        assert_eq!(feasible(&[ike(&format!("{base}-ke1_x448")), ike(base)]), [ike(base)]);
     }
 }

@@ -243,6 +243,19 @@ impl Sim {
         Datagram { data, ..datagram }
     }
 
+    /// As [`Self::deliver_instead`], under the keys the receiver has at the moment.
+    pub fn forge_instead(&mut self, datagram: Datagram, header: Header, payloads: &[Payload]) -> Vec<Datagram> {
+        let mut w = Writer::default();
+        emit_chain(payloads, &mut w);
+        let first = payloads.first().map_or(PayloadType::NoNext, Payload::kind);
+        let mut rng = self.rng.fork();
+        let receiver = self.ike_of(datagram.to.ip(), &datagram);
+        let data = ike::testing::forge(receiver, &mut rng, &header, first, &w.finish().unwrap()).unwrap();
+        let before = self.sent.len();
+        self.deliver(Datagram { data, ..datagram });
+        self.sent[before..].to_vec()
+    }
+
     /// Lets time pass.
     pub fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;

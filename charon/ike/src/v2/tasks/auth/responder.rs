@@ -5,7 +5,6 @@ use std::sync::Arc;
 use strongswan::identity::Identity;
 use strongswan::log;
 
-use super::super::proposals::without_additional_key_exchanges;
 use super::ppk;
 use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{PeerConfig, UniquePolicy};
@@ -179,8 +178,7 @@ impl AuthResponder {
         let candidates = env.config.peer_configs(sa.local, sa.remote, self.wanted.as_ref(), Some(other), 2);
         let fits = |config: &Arc<PeerConfig>| {
             // what IKE_SA_INIT agreed on by another connection's proposals must do for this one
-            let proposals = without_additional_key_exchanges(&config.ike.proposals);
-            let fits = algorithms.is_some_and(|algorithms| algorithms.are_in(&proposals));
+            let fits = algorithms.is_some_and(|algorithms| algorithms.are_in(&config.ike.proposals));
             if !fits {
                 log!(CFG, 2, "ignore candidate '{}' without matching IKE proposal", config.name);
             }

@@ -7,8 +7,12 @@ use strongswan::log;
 use strongswan::selectors::{TrafficSelector, narrow};
 
 use super::super::child_select::{self, Wanted};
+use super::super::follow_up::FollowUpResponder;
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, announce, behind_nat, feasible, few_policies, fits_mode, install, own_selectors, within_limit};
+use super::offer::Agreed;
+use super::{
+    Inherited, Secrets, announce, behind_nat, feasible, few_policies, fits_mode, install, own_selectors, within_limit,
+};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -16,7 +20,7 @@ use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, Selectors, Tags};
 use crate::snapshot::Algorithms;
 use crate::v2::explain;
-use crate::v2::task::Outgoing;
+use crate::v2::task::{Outgoing, Progress};
 use crate::wire::{Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, SpiField, Ts};
 
 /// The peer's offer, and what we make of it.
@@ -31,6 +35,16 @@ pub(in crate::v2::tasks) struct Answer {
     no_tfc: bool,
     pub(in crate::v2::tasks) peer_nonce: Option<Nonce>,
     pub(in crate::v2::tasks) own_nonce: Option<Nonce>,
+    pending: Option<Box<Half>>,
+}
+
+/// A CHILD_SA that is agreed on, but whose additional key exchanges are left.
+#[derive(Debug)]
+struct Half {
+    child: ChildSa,
+    shared: Option<Secret>,
+    follow_up: FollowUpResponder,
+    defer_outbound: bool,
 }
 
 /// Selectors the peer asks for, from our side.
@@ -59,7 +73,8 @@ impl Answer {
         self.sa.is_some() && self.ts_i.is_some() && self.ts_r.is_some()
     }
 
-    /// Chooses configuration, proposal and selectors, installs the CHILD_SA and adds the response's payloads.
+    /// Chooses configuration, proposal and selectors, adds the response's payloads and installs the CHILD_SA, unless
+    /// additional key exchanges are left.
     ///
     /// `replaced` gives configuration and properties of the CHILD_SA that is rekeyed.
     ///
@@ -72,7 +87,7 @@ impl Answer {
         message: &mut Outgoing,
         in_auth: bool,
         replaced: Option<(Arc<ChildConfig>, Inherited)>,
-    ) -> Result<UniqueId, Notify> {
+    ) -> Result<Agreed, Notify> {
         let (Some(payload), Some(ts_i), Some(ts_r)) = (self.sa.take(), self.ts_i.take(), self.ts_r.take()) else {
             return Err(Notify::new(NotifyType::InvalidSyntax));
         };
@@ -99,17 +114,21 @@ impl Answer {
         child.tfc = !self.no_tfc;
         // until the peer deletes the old SA it may not have installed the new one yet
         let defer_outbound = replaced.is_some();
-        let nonce = self
-            .narrow(sa, env, &mut child, &asked)
-            .and_then(|()| self.install(sa, env, &mut child, shared.as_ref(), defer_outbound));
-        let nonce = nonce.map_err(|kind| {
+        let own = self.own_nonce.get_or_insert_with(|| Nonce::generate(env.rng)).clone();
+        let complete = proposal.additional_key_exchanges().next().is_none();
+        let result = self.narrow(sa, env, &mut child, &asked).and_then(|()| {
+            let secrets = Secrets { shared: shared.as_ref(), additional: &[] };
+            if complete { self.install(sa, env, &mut child, secrets, defer_outbound) } else { Ok(()) }
+        });
+        result.map_err(|kind| {
             child.uninstall(env);
             Notify::new(kind)
         })?;
         let Some(spi_in) = child.spi_in else { return Err(Notify::new(NotifyType::NoProposalChosen)) };
+        let follow_up = FollowUpResponder::start(env, &proposal, message);
         message.push(Sa::choice(offered.number, proposal, SpiField::from(spi_in)));
         if !in_auth {
-            message.push(nonce);
+            message.push(own);
         }
         if let Some(ke) = public {
             message.push(ke);
@@ -117,10 +136,74 @@ impl Answer {
         message.push(Payload::TsI(Ts::new(child.remote_ts.clone())));
         message.push(Payload::TsR(Ts::new(child.local_ts.clone())));
         announce(env, message, child.mode);
+        if let Some(follow_up) = follow_up {
+            self.pending = Some(Box::new(Half { child, shared, follow_up, defer_outbound }));
+            return Ok(Agreed::FollowUp);
+        }
+        Ok(Agreed::Installed(Self::adopt(sa, child)))
+    }
+
+    fn adopt(sa: &mut IkeSa, child: ChildSa) -> UniqueId {
         let id = child.unique_id;
         sa.adopt_child(child);
         sa.set_child_state(id, ChildSaState::Installed);
-        Ok(id)
+        id
+    }
+
+    /// The link of the additional key exchange that is due.
+    pub(in crate::v2::tasks) fn link(&self) -> Option<&[u8]> {
+        self.pending.as_ref().map(|half| half.follow_up.link())
+    }
+
+    /// The lower of the nonces.
+    pub(in crate::v2::tasks) fn lower_nonce(&self) -> Option<Nonce> {
+        self.own_nonce.iter().chain(&self.peer_nonce).min().cloned()
+    }
+
+    /// Reads an additional key exchange.
+    pub(in crate::v2::tasks) fn read_follow_up(&mut self, message: &Message) {
+        if let Some(half) = &mut self.pending {
+            half.follow_up.read(message);
+        }
+    }
+
+    /// Answers it, and installs the CHILD_SA after the last one.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub(in crate::v2::tasks) fn follow_up(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        message: &mut Outgoing,
+    ) -> Result<Agreed, Notify> {
+        let Some(mut half) = self.pending.take() else { return Err(Notify::new(NotifyType::StateNotFound)) };
+        let result = half.follow_up.build(env, message).and_then(|progress| {
+            if progress == Progress::Done {
+                let secrets = Secrets { shared: half.shared.as_ref(), additional: half.follow_up.secrets() };
+                self.install(sa, env, &mut half.child, secrets, half.defer_outbound).map_err(Notify::new)?;
+            }
+            Ok(progress)
+        });
+        match result {
+            Ok(Progress::Done) => Ok(Agreed::Installed(Self::adopt(sa, half.child))),
+            Ok(Progress::More | Progress::Restart) => {
+                self.pending = Some(half);
+                Ok(Agreed::FollowUp)
+            }
+            Err(notify) => {
+                half.child.uninstall(env);
+                message.message.payloads.clear();
+                Err(notify)
+            }
+        }
+    }
+
+    /// Gives back what was reserved for a CHILD_SA that did not come to be.
+    pub(in crate::v2::tasks) fn abandon(&mut self, env: &mut Env<'_>) {
+        if let Some(mut half) = self.pending.take() {
+            half.child.uninstall(env);
+        }
     }
 
     /// The configuration that serves what is asked for, and what that is from our side of a NAT. A CHILD_SA that
@@ -221,18 +304,16 @@ impl Answer {
         })
     }
 
-    /// Puts the CHILD_SA into the data plane; returns our nonce.
+    /// Puts the CHILD_SA into the data plane.
     fn install(
-        &mut self,
+        &self,
         sa: &mut IkeSa,
         env: &mut Env<'_>,
         child: &mut ChildSa,
-        shared: Option<&Secret>,
+        secrets: Secrets<'_>,
         defer_outbound: bool,
-    ) -> Result<Nonce, NotifyType> {
-        let own = self.own_nonce.get_or_insert_with(|| Nonce::generate(env.rng)).clone();
-        let peer = self.peer_nonce.as_ref().ok_or(NotifyType::InvalidSyntax)?;
-        install(sa, env, child, shared, (&own, peer), defer_outbound)?;
-        Ok(own)
+    ) -> Result<(), NotifyType> {
+        let nonces = self.own_nonce.as_ref().zip(self.peer_nonce.as_ref()).ok_or(NotifyType::InvalidSyntax)?;
+        install(sa, env, child, secrets, nonces, defer_outbound)
     }
 }

@@ -5,7 +5,7 @@ mod answer;
 mod offer;
 
 pub(super) use answer::Answer;
-pub(super) use offer::{Offer, OfferError};
+pub(super) use offer::{Agreed, Offer, OfferError};
 
 use std::net::IpAddr;
 
@@ -13,7 +13,7 @@ use strongswan::crypto::{KeyExchangeMethod, Proposal, Secret};
 use strongswan::log;
 use strongswan::selectors::{TrafficSelector, resolve};
 
-use super::proposals::without_additional_key_exchanges;
+use super::proposals;
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::Reqid;
@@ -47,11 +47,19 @@ impl From<&ChildSa> for Inherited {
 
 /// Configured proposals as far as an exchange can carry them out: IKE_AUTH has no key exchange for a CHILD_SA.
 fn feasible(config: &ChildConfig, in_auth: bool) -> Vec<Proposal> {
-    if in_auth {
-        Proposal::strip_key_exchanges(&config.proposals)
-    } else {
-        without_additional_key_exchanges(&config.proposals)
-    }
+    if in_auth { Proposal::strip_key_exchanges(&config.proposals) } else { proposals::feasible(&config.proposals) }
+}
+
+/// What we offer of them.
+fn offered(config: &ChildConfig, in_auth: bool) -> Vec<Proposal> {
+    if in_auth { feasible(config, in_auth) } else { proposals::offered(&config.proposals) }
+}
+
+/// Secrets of a CHILD_SA's own key exchanges.
+#[derive(Debug, Clone, Copy)]
+struct Secrets<'a> {
+    shared: Option<&'a Secret>,
+    additional: &'a [Secret],
 }
 
 /// Configured selectors with addresses in place of `dynamic`; transport mode has no others than the endpoints.
@@ -161,19 +169,20 @@ fn install(
     sa: &mut IkeSa,
     env: &mut Env<'_>,
     child: &mut ChildSa,
-    shared: Option<&Secret>,
+    secrets: Secrets<'_>,
     (own, peer): (&Nonce, &Nonce),
     defer_outbound: bool,
 ) -> Result<(), NotifyType> {
     let (ni, nr) = if child.initiator { (own, peer) } else { (peer, own) };
     let Some(keys) = &sa.keys else { return Err(NotifyType::NoProposalChosen) };
-    let keys = match keys.derive_child(&child.algorithms, shared, ni.as_bytes(), nr.as_bytes()) {
-        Ok(keys) => keys,
-        Err(error) => {
-            log!(CHD, 1, "CHILD_SA key derivation failed: {error}");
-            return Err(NotifyType::NoProposalChosen);
-        }
-    };
+    let keys =
+        match keys.derive_child(&child.algorithms, secrets.shared, secrets.additional, ni.as_bytes(), nr.as_bytes()) {
+            Ok(keys) => keys,
+            Err(error) => {
+                log!(CHD, 1, "CHILD_SA key derivation failed: {error}");
+                return Err(NotifyType::NoProposalChosen);
+            }
+        };
     // addresses may have changed while the peer took its time
     child.endpoints = sa.endpoints();
     child.begin_installing();

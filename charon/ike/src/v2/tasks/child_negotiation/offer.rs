@@ -6,8 +6,9 @@ use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Proposal, Protocol, Sec
 use strongswan::log;
 use strongswan::selectors::{TrafficSelector, narrow, resolve};
 
+use super::super::follow_up::{Broken, FollowUpInitiator};
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, agree_mode, announce, behind_nat, feasible, few_policies, fits_mode, install, own_selectors};
+use super::{Inherited, Secrets, agree_mode, announce, behind_nat, few_policies, fits_mode, install, own_selectors};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -15,8 +16,8 @@ use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, Tags};
 use crate::snapshot::Algorithms;
 use crate::v2::explain;
-use crate::v2::task::Outgoing;
-use crate::wire::{Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, Ts};
+use crate::v2::task::{Outgoing, Progress};
+use crate::wire::{ExchangeType, Ke, Message, Nonce, Notify, NotifyType, Payload, Sa, Ts};
 
 /// Why our CHILD_SA did not come to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,15 @@ pub(in crate::v2::tasks) enum OfferError {
     Local,
 }
 
+/// How far a negotiation got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::v2::tasks) enum Agreed {
+    /// The CHILD_SA is there.
+    Installed(UniqueId),
+    /// Additional key exchanges are left.
+    FollowUp,
+}
+
 /// Our side of a negotiation that we started.
 #[derive(Debug)]
 pub(in crate::v2::tasks) struct Offer {
@@ -43,6 +53,9 @@ pub(in crate::v2::tasks) struct Offer {
     proposals: Vec<Proposal>,
     requested: Option<KeyExchangeMethod>,
     ke: Option<KeyExchange>,
+    /// The secret of the first key exchange, while others follow.
+    shared: Option<Secret>,
+    follow_up: Option<FollowUpInitiator>,
     pub(in crate::v2::tasks) own_nonce: Option<Nonce>,
     pub(in crate::v2::tasks) peer_nonce: Option<Nonce>,
 }
@@ -57,9 +70,22 @@ impl Offer {
             proposals: Vec::new(),
             requested: None,
             ke: None,
+            shared: None,
+            follow_up: None,
             own_nonce: None,
             peer_nonce: None,
         }
+    }
+
+    /// The exchange it continues with.
+    pub(in crate::v2::tasks) fn exchange(&self) -> ExchangeType {
+        if self.follow_up.is_some() { ExchangeType::IkeFollowupKe } else { ExchangeType::CreateChildSa }
+    }
+
+    /// Adds the next additional key exchange.
+    pub(in crate::v2::tasks) fn follow_up(&mut self, message: &mut Outgoing) -> Result<(), OfferError> {
+        let follow_up = self.follow_up.as_mut().ok_or(OfferError::Local)?;
+        follow_up.build(message).map_err(|Broken| OfferError::Local)
     }
 
     /// Adds our proposals, selectors and, in an exchange of its own, nonce and KE payload.
@@ -90,7 +116,7 @@ impl Offer {
             (true, Some(reqid)) => log!(IKE, 0, "establishing CHILD_SA {label} reqid {reqid}"),
             _ => log!(IKE, 0, "establishing CHILD_SA {label}"),
         }
-        self.proposals = feasible(&self.config, in_auth);
+        self.proposals = super::offered(&self.config, in_auth);
         let (local, remote) = self.selectors(sa, env, child, true);
         if local.is_empty() || remote.is_empty() {
             log!(IKE, 1, "no traffic selectors to propose, the peer has no virtual IP");
@@ -179,29 +205,30 @@ impl Offer {
         (local, remote)
     }
 
-    /// Reads the peer's answer, and installs the CHILD_SA.
+    /// Reads the peer's answer, and installs the CHILD_SA if no further key exchange is left.
     pub(in crate::v2::tasks) fn process(
         &mut self,
         sa: &mut IkeSa,
         env: &mut Env<'_>,
         message: &Message,
         in_auth: bool,
-    ) -> Result<UniqueId, OfferError> {
+    ) -> Result<Agreed, OfferError> {
         if let Some(notify) = message.notifies().find(|notify| notify.kind.is_error()) {
             return Err(self.refused(sa, env, notify));
         }
         let Some(mut child) = self.child.take() else { return Err(OfferError::Local) };
-        if !in_auth {
-            self.peer_nonce = message.nonce().cloned();
-        }
-        match self.accept(sa, env, message, in_auth, &mut child) {
-            Ok(()) => {
+        match self.advance(sa, env, message, in_auth, &mut child) {
+            Ok(Progress::Done) => {
                 let id = child.unique_id;
                 sa.adopt_child(*child);
                 sa.set_child_state(id, ChildSaState::Installed);
                 // our addresses may have changed while it was negotiated
                 sa.update_children(env);
-                Ok(id)
+                Ok(Agreed::Installed(id))
+            }
+            Ok(Progress::More | Progress::Restart) => {
+                self.child = Some(child);
+                Ok(Agreed::FollowUp)
             }
             Err(error) => {
                 self.child = Some(child);
@@ -210,8 +237,40 @@ impl Offer {
         }
     }
 
+    fn advance(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &mut Env<'_>,
+        message: &Message,
+        in_auth: bool,
+        child: &mut ChildSa,
+    ) -> Result<Progress, OfferError> {
+        match &mut self.follow_up {
+            Some(follow_up) => {
+                if follow_up.process(message).map_err(|Broken| OfferError::Unusable)? == Progress::More {
+                    return Ok(Progress::More);
+                }
+            }
+            None => {
+                if !in_auth {
+                    self.peer_nonce = message.nonce().cloned();
+                }
+                self.accept(sa, env, message, in_auth, child)?;
+                if self.follow_up.is_some() {
+                    return Ok(Progress::More);
+                }
+            }
+        }
+        let nonces = self.own_nonce.as_ref().zip(self.peer_nonce.as_ref()).ok_or(OfferError::Unusable)?;
+        let additional = self.follow_up.as_ref().map(FollowUpInitiator::secrets).unwrap_or_default();
+        let secrets = Secrets { shared: self.shared.as_ref(), additional };
+        let defer = self.inherited.is_some();
+        install(sa, env, child, secrets, nonces, defer).map_err(|_| OfferError::Unusable)?;
+        Ok(Progress::Done)
+    }
+
     fn refused(&mut self, sa: &mut IkeSa, env: &Env<'_>, notify: &Notify) -> OfferError {
-        if notify.kind != NotifyType::InvalidKePayload {
+        if notify.kind != NotifyType::InvalidKePayload || self.follow_up.is_some() {
             if notify.kind != NotifyType::TemporaryFailure {
                 explain::child::refused(sa, env, &self.config, notify.kind);
             }
@@ -251,7 +310,8 @@ impl Offer {
             return Err(OfferError::Unusable);
         };
         child.spi_out = offered.spi.child();
-        let shared = self.shared_secret(message, &proposal)?;
+        self.shared = self.shared_secret(message, &proposal)?;
+        self.follow_up = FollowUpInitiator::start(&proposal, message).map_err(|Broken| OfferError::Unusable)?;
         child.algorithms = Algorithms::from(&proposal);
         child.protocol = proposal.protocol();
         if agree_mode(child, message).is_err() {
@@ -286,9 +346,7 @@ impl Offer {
             explain::child::answered_mode(sa, env, &self.config, Mode::Tunnel);
             return Err(OfferError::Unusable);
         }
-        let nonces = self.own_nonce.as_ref().zip(self.peer_nonce.as_ref()).ok_or(OfferError::Unusable)?;
-        let defer = self.inherited.is_some();
-        install(sa, env, child, shared.as_ref(), nonces, defer).map_err(|_| OfferError::Unusable)
+        Ok(())
     }
 
     fn shared_secret(&mut self, message: &Message, proposal: &Proposal) -> Result<Option<Secret>, OfferError> {
