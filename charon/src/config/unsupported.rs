@@ -6,7 +6,6 @@
 //! `xauth_id`) are without effect on an IKEv2 connection with other authentication, as in strongSwan.
 
 use ike::config::{AuthClass, AuthRound, ChildConfig, IkeVersion, Mode, Ocsp, PeerConfig, PerCpuSas};
-use strongswan::crypto::{KeyExchangeMethod, Proposal, Protocol};
 use strongswan::log;
 
 use super::LoadError;
@@ -34,17 +33,7 @@ fn connection(peer: &PeerConfig) -> Option<Refusal> {
         IkeVersion::V1 => return Some(("version", "IKEv1 is not supported")),
         IkeVersion::Other(_) => return Some(("version", "there is no such IKE version")),
     }
-    if peer.ike.proposals.iter().all(needs_additional_key_exchange) {
-        return Some(("proposals", ADDITIONAL_KEY_EXCHANGES));
-    }
     peer.local.iter().chain(&peer.remote).find_map(round)
-}
-
-const ADDITIONAL_KEY_EXCHANGES: &str = "additional key exchanges are not supported";
-
-/// Whether a proposal cannot be agreed on without one.
-fn needs_additional_key_exchange(proposal: &Proposal) -> bool {
-    proposal.additional_key_exchanges().any(|(kind, _)| !proposal.contains(kind, KeyExchangeMethod::None))
 }
 
 fn round(round: &AuthRound) -> Option<Refusal> {
@@ -65,23 +54,15 @@ fn child(child: &ChildConfig) -> Option<Refusal> {
     if child.per_cpu_sas != PerCpuSas::No {
         return Some(("per_cpu_sas", "SAs per CPU are not supported"));
     }
-    if child.proposals.iter().all(needs_additional_key_exchange) {
-        let ah = child.proposals.iter().any(|proposal| proposal.protocol() == Protocol::Ah);
-        return Some((if ah { "ah_proposals" } else { "esp_proposals" }, ADDITIONAL_KEY_EXCHANGES));
-    }
     None
 }
 
 /// What is left out without harm, and what that means.
 fn ignored(peer: &PeerConfig) -> impl Iterator<Item = (&'static str, &'static str)> {
     let ocsp = matches!(peer.ike.ocsp, Ocsp::Request | Ocsp::Both);
-    let children = peer.children.iter().flat_map(|child| &child.proposals);
-    let mut proposals = peer.ike.proposals.iter().chain(children);
-    let additional = proposals.any(|proposal| proposal.additional_key_exchanges().next().is_some());
     [
         (ocsp, "ocsp", "no OCSP responses are requested of the peer"),
         (peer.children.iter().any(|child| child.ipcomp), "ipcomp", "nothing is compressed"),
-        (additional, "additional key exchange", "proposals do without it or are not used"),
     ]
     .into_iter()
     .filter_map(|(set, option, consequence)| set.then_some((option, consequence)))
@@ -110,20 +91,17 @@ mod tests {
         assert_eq!(check(Message::new().with("version", "2").with("aggressive", "yes").with_section("local", psk)), "");
         assert_eq!(child(Message::new().with("mode", "transport").with("mark_in", "42").with("ipcomp", "yes")), "");
         assert_eq!(check(Message::new().with("ppk_required", "yes").with("ocsp", "both")), "");
-        for optional in [["aes128-sha256-x25519-ke1_none-ke2_none"], ["aes128-sha256-x25519-ke1_mlkem768-ke1_none"]] {
-            assert_eq!(check(Message::new().with_list("proposals", optional)), "");
-        }
-        assert_eq!(check(Message::new().with_list("proposals", ["default", "aes128-sha256-x25519-ke1_mlkem768"])), "");
+        let hybrid = || ["aes256-sha384-x25519-ke1_mlkem1024-ke2_ecp384-ke2_none"];
+        assert_eq!(check(Message::new().with_list("proposals", hybrid())), "");
+        assert_eq!(child(Message::new().with_list("esp_proposals", hybrid())), "");
     }
 
     #[test]
     fn what_there_is_not_is_refused_with_the_reason() {
         let refused = |key, reason| format!("invalid value for: {key}, config discarded: {reason} not supported");
         let auth = |method| Message::new().with("auth", method);
-        let proposals = || ["aes256-sha384-x25519-ke1_mlkem1024", "aes128-sha256-x25519-ke1_mlkem768"];
         for (section, key, reason) in [
             (Message::new().with("version", "1"), "version", "IKEv1 is"),
-            (Message::new().with_list("proposals", proposals()), "proposals", "additional key exchanges are"),
             (Message::new().with_section("remote", auth("eap-md5")), "auth", "EAP is"),
             (Message::new().with_section("local-2", auth("xauth")), "auth", "XAuth is"),
         ] {
@@ -133,7 +111,6 @@ mod tests {
             (Message::new().with("mode", "iptfs"), "mode", "IP-TFS is"),
             (Message::new().with("label", "system_u:object_r:ipsec_spd_t:s0"), "label", "security labels are"),
             (Message::new().with("per_cpu_sas", "encap"), "per_cpu_sas", "SAs per CPU are"),
-            (Message::new().with_list("esp_proposals", proposals()), "esp_proposals", "additional key exchanges are"),
         ] {
             assert_eq!(child(section), refused(key, reason));
         }

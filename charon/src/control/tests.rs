@@ -17,7 +17,7 @@ use ike::ids::{IfId, IkeSpi, Mark, Reqid, Spi, UniqueId};
 use ike::kernel::{SaId, SaUsage};
 use ike::{Algorithms, ChildSaSnapshot, ChildSaState, Event, IkeSa, IkeSaSnapshot, IkeSaState, NatSituation, TaskType};
 use strongswan::credentials::AuthOptions;
-use strongswan::crypto::{EncryptionAlgorithm, KeyExchangeMethod, PrfAlgorithm, Protocol};
+use strongswan::crypto::{EncryptionAlgorithm, KeyExchangeMethod, PrfAlgorithm, Protocol, TransformType};
 use strongswan::identity::Identity;
 use strongswan::log::{Context, Group};
 use strongswan::processing::{PerPriority, ProcessorStats, monotonic};
@@ -316,6 +316,10 @@ fn ike_snapshot(name: &str, number: u32, children: Vec<ChildSaSnapshot>) -> IkeS
             encryption: Some((EncryptionAlgorithm::AesCbc, Some(256))),
             prf: Some(PrfAlgorithm::HmacSha2_256),
             key_exchange: Some(KeyExchangeMethod::Curve25519),
+            additional_key_exchanges: vec![
+                (TransformType::AdditionalKeyExchange1, KeyExchangeMethod::MlKem768),
+                (TransformType::AdditionalKeyExchange3, KeyExchangeMethod::Ecp256),
+            ],
             ..Algorithms::default()
         }),
         ppk: true,
@@ -530,6 +534,8 @@ fn an_sa_is_listed_with_all_its_keys() {
         "encr-keysize=256",
         "prf-alg=PRF_HMAC_SHA2_256",
         "dh-group=CURVE_25519",
+        "ake1=ML_KEM_768",
+        "ake3=ECP_256",
         "ppk=yes",
         "established=0",
         "remote-vips=[10.3.0.1]",

@@ -65,4 +65,9 @@ pub(super) fn push_algorithms(message: &mut Message, algorithms: &Algorithms) {
     if let Some(method) = algorithms.key_exchange {
         message.push("dh-group", format_args!("{method}"));
     }
+    for (kind, method) in &algorithms.additional_key_exchanges {
+        if let Some(number) = kind.additional_key_exchange() {
+            message.push(format!("ake{number}"), format_args!("{method}"));
+        }
+    }
 }
