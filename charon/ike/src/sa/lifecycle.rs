@@ -11,7 +11,7 @@ use crate::env::Env;
 use crate::input::{DuplicateAction, InitiateChild};
 use crate::output::{Alert, Event, Output};
 use crate::task::TaskType;
-use crate::v2::{AuthVerified, Failure, explain, tasks};
+use crate::v2::{AuthVerified, Failure, Queued, explain, tasks};
 
 /// A duplicate that is probably being reauthenticated gets this long to be closed by the peer.
 const DUPLICATE_GRACE: Duration = Duration::from_secs(10);
@@ -342,10 +342,10 @@ impl IkeSa {
         self.exchanges.next_id = crate::wire::MessageId::ZERO;
         self.exchanges.expected_id = crate::wire::MessageId::ZERO;
         self.forget_peer();
+        // what was under way goes first, as before
+        let keep = keep.into_iter().map(|task| Queued { task, due: env.now });
+        self.exchanges.queued.splice(..0, keep);
         self.queue_initial(env);
-        for task in keep {
-            self.queue(env, task);
-        }
         self.look_again(env, self.local.ip(), self.remote.ip());
         self.resolve();
     }

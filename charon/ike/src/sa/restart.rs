@@ -30,7 +30,7 @@ impl IkeSa {
             }
             let action = if closed { child.config.close_action } else { child.config.dpd_action };
             if all || action.start {
-                restart.push(InitiateChild { reqid: child.reqid, ..InitiateChild::new(Arc::clone(&child.config)) });
+                request(&mut restart, InitiateChild::new(Arc::clone(&child.config)));
             }
             if !all && action.trap {
                 trap.push(Arc::clone(&child.config));
@@ -41,7 +41,7 @@ impl IkeSa {
         }
         // what was asked for and not done yet is still wanted
         let tasks = self.exchanges.active.iter().chain(self.exchanges.queued.iter().map(|queued| &queued.task));
-        restart.extend(tasks.filter_map(|task| task.initiation()));
+        tasks.filter_map(|task| task.initiation()).for_each(|initiation| request(&mut restart, initiation));
         if restart.is_empty() {
             return;
         }
@@ -129,9 +129,8 @@ impl IkeSa {
             return self.queue_delete(env, false);
         }
         let live = self.children.iter().filter(|child| child.state() == ChildSaState::Installed);
-        let children: Vec<_> = live
-            .map(|child| InitiateChild { reqid: child.reqid, ..InitiateChild::new(Arc::clone(&child.config)) })
-            .collect();
+        let mut children = Vec::new();
+        live.for_each(|child| request(&mut children, InitiateChild::new(Arc::clone(&child.config))));
         if children.is_empty() {
             log!(IKE, 1, "unable to reauthenticate IKE_SA, no CHILD_SA to recreate");
             self.conditions -= Conditions::REAUTHENTICATING;
@@ -150,6 +149,15 @@ impl IkeSa {
         {
             self.queue(env, Box::new(tasks::IkeRekeyInitiator::default()));
         }
+    }
+}
+
+/// Adds a CHILD_SA to those that are to be created, unless it is one of them: there are two of a configuration while it is
+/// rekeyed, and somebody may have asked for what exists. Dynamic reqids went with the CHILD_SAs they belonged to.
+fn request(wanted: &mut Vec<InitiateChild>, child: InitiateChild) {
+    let same = |other: &InitiateChild| *other.config == *child.config && other.packet == child.packet;
+    if !wanted.iter().any(same) {
+        wanted.push(child);
     }
 }
 

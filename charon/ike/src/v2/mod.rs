@@ -16,5 +16,5 @@ mod task;
 pub(crate) mod tasks;
 
 pub(crate) use auth::{AuthVerified, PendingPpk};
-pub(crate) use exchanges::Exchanges;
+pub(crate) use exchanges::{Exchanges, Queued};
 pub(crate) use task::Failure;

@@ -20,15 +20,15 @@ macro_rules! data {
 }
 
 /// A certificate and its key.
-struct Holder {
+pub struct Holder {
     cert: &'static [u8],
     key: &'static [u8],
     id: &'static str,
 }
 
 const ECDSA: Holder = Holder { cert: data!("ecdsa"), key: data!("ecdsa.key"), id: "ecdsa.example.org" };
-const RSA: Holder = Holder { cert: data!("rsa"), key: data!("rsa.key"), id: "rsa.example.org" };
-const ED25519: Holder = Holder { cert: data!("ed25519"), key: data!("ed25519.key"), id: "ed25519.example.org" };
+pub const RSA: Holder = Holder { cert: data!("rsa"), key: data!("rsa.key"), id: "rsa.example.org" };
+pub const ED25519: Holder = Holder { cert: data!("ed25519"), key: data!("ed25519.key"), id: "ed25519.example.org" };
 /// The name of `ECDSA` on a certificate nobody has issued.
 const ROGUE: Holder = Holder { cert: data!("rogue"), key: data!("rogue.key"), id: "ecdsa.example.org" };
 
@@ -50,7 +50,7 @@ fn round(id: &str) -> AuthRound {
 }
 
 /// Makes a host authenticate with `own` and expect `other`; it trusts the root, if `authority`.
-fn prepare(sim: &mut Sim, host: usize, own: &Holder, other: &Holder, authority: bool) {
+pub fn prepare(sim: &mut Sim, host: usize, own: &Holder, other: &Holder, authority: bool) {
     let store = Store::new();
     if authority {
         load(&store, data!("root"));

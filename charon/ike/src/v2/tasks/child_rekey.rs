@@ -212,7 +212,7 @@ impl ChildRekeyInitiator {
     /// The old one is lost: start anew.
     fn recreate(&self, sa: &mut IkeSa, env: &mut Env<'_>) {
         let Some(child) = sa.child(self.old) else { return };
-        let request = InitiateChild { reqid: child.reqid, ..InitiateChild::new(Arc::clone(&child.config)) };
+        let request = InitiateChild::new(Arc::clone(&child.config));
         sa.report_child(self.old, false);
         sa.destroy_child(env, self.old);
         sa.queue(env, Box::new(ChildCreateInitiator::new(request)));

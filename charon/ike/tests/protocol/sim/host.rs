@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ike::config::{ChildConfig, PeerConfig};
 use ike::ids::UniqueId;
-use ike::kernel::Features;
+use ike::kernel::{Direction, Features};
 use ike::wire::{ExchangeType, Header, Message, Notify, NotifyType, Received};
 use ike::{
     Duplicate, DuplicateAction, Env, Event, IkeSa, IkeSaSnapshot, IkeSettings, InitiateChild, Input, Output, Peers,
@@ -18,7 +19,7 @@ use strongswan::identity::Identity;
 use super::attributes::{SimHandlers, SimPools};
 use super::config::Connections;
 use super::ids::Ids;
-use super::kernel::FakeKernel;
+use super::kernel::{Expired, FakeKernel};
 use super::net::Datagram;
 use super::rng::SimRng;
 use super::trace::Trace;
@@ -42,6 +43,16 @@ pub struct Host {
     pub traps: Vec<Arc<ChildConfig>>,
     /// Answer initial requests without a cookie by asking for one.
     pub demand_cookies: bool,
+    /// Suspended until then: it hears and does nothing.
+    pub asleep_until: Option<MonoTime>,
+    /// How far its monotonic clock is behind, because that stood still while it slept.
+    pub lag: Duration,
+    /// How far its civil time is off, in seconds.
+    pub wall_offset: i64,
+    /// Its data plane counts down the lifetimes of SAs.
+    pub enforce_lifetimes: bool,
+    /// Any IKE_SA of an equal connection is reused, as a controller does; else only those of the very same one.
+    pub reuse_equal: bool,
     rng: SimRng,
     trace: Trace,
     outbox: Vec<Datagram>,
@@ -71,6 +82,11 @@ impl Host {
             events: Vec::new(),
             traps: Vec::new(),
             demand_cookies: false,
+            asleep_until: None,
+            lag: Duration::ZERO,
+            wall_offset: 0,
+            enforce_lifetimes: false,
+            reuse_equal: false,
             rng: rng.fork(),
             trace,
             outbox: Vec::new(),
@@ -82,9 +98,29 @@ impl Host {
         SocketAddr::new(self.address, self.settings.port)
     }
 
-    /// The earliest deadline of its IKE_SAs.
+    /// The earliest deadline of its IKE_SAs and its data plane, on the clock of the simulation.
     pub fn next_timeout(&self) -> Option<MonoTime> {
-        self.sas.iter().filter_map(IkeSa::next_timeout).min()
+        let expiry = if self.enforce_lifetimes { self.kernel.next_expiry() } else { None };
+        let due = self.sas.iter().filter_map(IkeSa::next_timeout).chain(expiry).min()? + self.lag;
+        Some(self.asleep_until.map_or(due, |until| due.max(until)))
+    }
+
+    /// Suspends it. Its clock goes on (`counted`) or stands still meanwhile.
+    pub fn sleep(&mut self, now: MonoTime, duration: Duration, counted: bool) {
+        self.asleep_until = Some(now + duration);
+        if !counted {
+            self.lag += duration;
+        }
+    }
+
+    /// Whether it is suspended.
+    pub fn is_asleep(&self, now: MonoTime) -> bool {
+        self.asleep_until.is_some_and(|until| now < until)
+    }
+
+    /// Its own monotonic clock.
+    fn local_time(&self, now: MonoTime) -> MonoTime {
+        now - self.lag
     }
 
     /// Loses everything but its configuration.
@@ -92,6 +128,8 @@ impl Host {
         self.sas.clear();
         self.kernel.forget();
         self.ids.forget();
+        self.traps.clear();
+        self.outbox.clear();
     }
 
     /// Datagrams to send.
@@ -123,6 +161,27 @@ impl Host {
         Ok(())
     }
 
+    /// Whether the data plane holds exactly the SAs and as many policies as the CHILD_SAs say.
+    pub fn check_kernel(&self) -> Result<(), String> {
+        let key =
+            |direction, id: &ike::kernel::SaId| (id.protocol, id.spi, direction == Direction::Out, id.src, id.dst);
+        let mut installed: Vec<_> = self.kernel.sas().iter().map(|sa| key(sa.direction, &sa.id)).collect();
+        let children: Vec<_> = self.snapshots().into_iter().flat_map(|ike| ike.children).collect();
+        let inbound = children.iter().filter_map(|child| child.inbound.map(|id| key(Direction::In, &id)));
+        let outbound = children.iter().filter_map(|child| child.outbound.map(|id| key(Direction::Out, &id)));
+        let mut known: Vec<_> = inbound.chain(outbound).collect();
+        installed.sort();
+        known.sort();
+        if installed != known {
+            return Err(format!("{}: SAs {installed:x?} installed, {known:x?} known", self.name));
+        }
+        let policies = self.kernel.policies().len();
+        if policies != children.len() * 2 {
+            return Err(format!("{}: {policies} policies for {} CHILD_SAs", self.name, children.len()));
+        }
+        Ok(())
+    }
+
     /// State of all IKE_SAs.
     pub fn snapshots(&self) -> Vec<IkeSaSnapshot> {
         self.sas.iter().map(IkeSa::snapshot).collect()
@@ -130,26 +189,52 @@ impl Host {
 
     /// Initiates a child of a connection, reusing an IKE_SA as a controller would.
     pub fn initiate(&mut self, now: MonoTime, peer: &Arc<PeerConfig>, child: Option<Arc<ChildConfig>>) -> UniqueId {
-        let usable = |sa: &IkeSa| sa.is_reusable() && sa.config().is_some_and(|config| Arc::ptr_eq(config, peer));
+        self.initiate_child(now, peer, child.map(InitiateChild::new))
+    }
+
+    /// As [`Self::initiate`], perhaps because of a packet.
+    pub fn initiate_child(&mut self, now: MonoTime, peer: &Arc<PeerConfig>, child: Option<InitiateChild>) -> UniqueId {
+        let same =
+            |config: &Arc<PeerConfig>| Arc::ptr_eq(config, peer) || (self.reuse_equal && config.equals_with_ike(peer));
+        let usable = |sa: &IkeSa| sa.is_reusable() && sa.config().is_some_and(same);
         let id = if let Some(sa) = self.sas.iter().find(|sa| usable(sa)) {
             sa.unique_id()
         } else {
             let id = self.ids.ike_sa_id();
             let spi = self.ids.ike_spi(&mut self.rng, None);
+            let now = self.local_time(now);
             self.sas.push(IkeSa::initiator(id, spi, Arc::clone(peer), now));
             id
         };
-        self.input(now, id, Input::Initiate(child.map(InitiateChild::new)));
+        self.input(now, id, Input::Initiate(child));
         id
     }
 
     /// Runs all deadlines that have passed.
     pub fn timeouts(&mut self, now: MonoTime) {
-        let due = |sa: &&IkeSa| sa.next_timeout().is_some_and(|at| at <= now);
+        let local = self.local_time(now);
+        let due = |sa: &&IkeSa| sa.next_timeout().is_some_and(|at| at <= local);
         let ids: Vec<_> = self.sas.iter().filter(due).map(IkeSa::unique_id).collect();
         for id in ids {
             self.input(now, id, Input::Timeout);
         }
+        if self.enforce_lifetimes {
+            for expired in self.kernel.expire(local) {
+                self.expired(now, expired);
+            }
+        }
+    }
+
+    /// The data plane says that an SA reached a limit; the IKE_SA it belongs to hears of it.
+    pub fn expired(&mut self, now: MonoTime, expired: Expired) {
+        let Expired { protocol, spi, direction, hard } = expired;
+        let of = |child: &ike::ChildSaSnapshot| match direction {
+            Direction::In => child.inbound,
+            Direction::Out => child.outbound,
+        };
+        let owns = |sa: &&IkeSa| sa.snapshot().children.iter().any(|child| of(child).is_some_and(|id| id.spi == spi));
+        let Some(id) = self.sas.iter().find(owns).map(IkeSa::unique_id) else { return };
+        self.input(now, id, Input::ExpireChild { protocol, spi, hard });
     }
 
     /// Hands a datagram to the IKE_SA it is for, or makes one.
@@ -191,6 +276,7 @@ impl Host {
     fn respond(&mut self, now: MonoTime, header: &Header) -> UniqueId {
         let id = self.ids.ike_sa_id();
         let spi = self.ids.ike_spi(&mut self.rng, None);
+        let now = self.local_time(now);
         self.sas.push(IkeSa::responder(id, header.initiator_spi, spi, now));
         id
     }
@@ -209,9 +295,11 @@ impl Host {
         self.trace.line(format_args!("{}[{}] <- {}", sa.name(), sa.unique_id(), describe(&input)));
         let peers = Others(self.sas.iter().filter_map(Other::of).collect());
         let seconds = i64::try_from(now.since_origin().as_secs()).unwrap();
+        let local = self.local_time(now);
+        self.kernel.set_time(local);
         let mut env = Env {
-            now,
-            wall: UnixTime(EPOCH + seconds),
+            now: local,
+            wall: UnixTime(EPOCH + seconds + self.wall_offset),
             rng: &mut self.rng,
             settings: &self.settings,
             config: &self.connections,

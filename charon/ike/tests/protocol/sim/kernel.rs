@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 use ike::attributes::Held;
 use ike::ids::{IfId, Mark, Reqid, Spi};
@@ -10,6 +11,7 @@ use ike::kernel::{
     Direction, Encap, Features, Kernel, KernelError, PolicyAction, PolicyClass, PolicyParams, SaId, SaLifetimes,
     SaParams, SaUpdate, SaUsage,
 };
+use strongswan::clock::MonoTime;
 use strongswan::crypto::{EncryptionAlgorithm, IntegrityAlgorithm, Protocol};
 use strongswan::selectors::TrafficSelector;
 
@@ -28,6 +30,19 @@ pub struct InstalledSa {
     pub esn: bool,
     pub encap: Option<Encap>,
     pub lifetimes: SaLifetimes,
+    /// When its soft limit is reported.
+    soft_at: Option<MonoTime>,
+    /// When it goes.
+    hard_at: Option<MonoTime>,
+}
+
+/// An SA that reached a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expired {
+    pub protocol: Protocol,
+    pub spi: Spi,
+    pub direction: Direction,
+    pub hard: bool,
 }
 
 impl InstalledSa {
@@ -104,6 +119,9 @@ struct State {
     addresses: Vec<IpAddr>,
     /// Where no route leads.
     unreachable: HashSet<IpAddr>,
+    now: MonoTime,
+    /// SAs that are gone because their time was over; deleting them again is no mistake.
+    expired: HashSet<(Protocol, Spi)>,
 }
 
 /// The recording data plane of one host.
@@ -133,8 +151,50 @@ impl FakeKernel {
     /// Loses everything. SPIs are not used again.
     pub fn forget(&self) {
         let mut state = self.state();
-        let (addresses, unreachable) = (std::mem::take(&mut state.addresses), std::mem::take(&mut state.unreachable));
-        *state = State { next_spi: state.next_spi, addresses, unreachable, ..State::default() };
+        *state = State {
+            next_spi: state.next_spi,
+            addresses: std::mem::take(&mut state.addresses),
+            unreachable: std::mem::take(&mut state.unreachable),
+            violations: std::mem::take(&mut state.violations),
+            ..State::default()
+        };
+    }
+
+    /// What time it is.
+    pub fn set_time(&self, now: MonoTime) {
+        self.state().now = now;
+    }
+
+    /// When the next limit of an SA is reached.
+    pub fn next_expiry(&self) -> Option<MonoTime> {
+        self.state().sas.values().flat_map(|sa| [sa.soft_at, sa.hard_at]).flatten().min()
+    }
+
+    /// The SAs that have reached a limit; those whose hard limit it is are gone.
+    pub fn expire(&self, now: MonoTime) -> Vec<Expired> {
+        let mut state = self.state();
+        let mut reached = Vec::new();
+        for ((protocol, spi, direction), sa) in &mut state.sas {
+            let is_due = |at: &mut MonoTime| *at <= now;
+            let soft = sa.soft_at.take_if(is_due).is_some();
+            let hard = sa.hard_at.take_if(is_due).is_some();
+            if soft || hard {
+                reached.push(Expired { protocol: *protocol, spi: *spi, direction: *direction, hard });
+            }
+        }
+        reached.sort_by_key(|expired| (expired.spi, expired.direction == Direction::Out));
+        for expired in reached.iter().filter(|expired| expired.hard) {
+            state.sas.remove(&(expired.protocol, expired.spi, expired.direction));
+            state.expired.insert((expired.protocol, expired.spi));
+        }
+        reached
+    }
+
+    /// Takes one SA away, as its hard limit does.
+    pub fn drop_sa(&self, expired: &Expired) {
+        let mut state = self.state();
+        state.sas.remove(&(expired.protocol, expired.spi, expired.direction));
+        state.expired.insert((expired.protocol, expired.spi));
     }
 
     /// Gives the host these addresses, best first, and no others.
@@ -252,7 +312,10 @@ impl Kernel for FakeKernel {
         if sa.direction == Direction::In && !state.reserved.remove(&(sa.id.protocol, sa.id.spi)) {
             state.violation(format!("inbound SA {} was not reserved", sa.id.spi));
         }
+        let at = |seconds| (seconds != 0).then(|| state.now + Duration::from_secs(seconds));
         let installed = InstalledSa {
+            soft_at: at(sa.lifetimes.time.soft),
+            hard_at: at(sa.lifetimes.time.hard),
             id: sa.id,
             direction: sa.direction,
             reqid: sa.reqid,
@@ -280,6 +343,9 @@ impl Kernel for FakeKernel {
             return Err(KernelError::Failed("scripted".into()));
         }
         let Some(key) = state.find(&update.id) else {
+            if state.expired.contains(&(update.id.protocol, update.id.spi)) {
+                return Err(KernelError::NotFound);
+            }
             return Err(state.violation(format!("update of unknown SA {}", update.id.spi)));
         };
         if let Some(sa) = state.sas.get_mut(&key) {
@@ -303,6 +369,9 @@ impl Kernel for FakeKernel {
         }
         if state.reserved.remove(&(id.protocol, id.spi)) {
             return Ok(());
+        }
+        if state.expired.contains(&(id.protocol, id.spi)) {
+            return Err(KernelError::NotFound);
         }
         Err(state.violation(format!("deletion of unknown SA {} {} -> {}", id.spi, id.src, id.dst)))
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 use ike::config::PeerConfig;
 use ike::ids::UniqueId;
 use ike::wire::{Header, Message, Payload, PayloadType, Writer, emit_chain};
-use ike::{ChildSaState, Event, IkeSa, IkeSaState, Input};
+use ike::{ChildSaState, Event, IkeSa, IkeSaState, InitiateChild, Input};
 use strongswan::clock::MonoTime;
 use strongswan::credentials::{SecretKind, SharedSecret};
 use strongswan::crypto::{Rng, Secret};
@@ -93,7 +93,7 @@ impl Sim {
 
     /// Changes the connection of one host before it is used.
     pub fn configure_host(&mut self, host: usize, change: impl FnOnce(&mut PeerConfig)) {
-        let connection = &mut self.hosts[host].connections.0[0];
+        let Some(connection) = self.hosts[host].connections.0.first_mut() else { return };
         let mut changed = PeerConfig::clone(connection);
         change(&mut changed);
         *connection = Arc::new(changed);
@@ -117,6 +117,20 @@ impl Sim {
         let id = self.hosts[host].initiate(self.now, &peer, Some(child));
         self.flush(host);
         id
+    }
+
+    /// Initiates a child of a connection from a host.
+    pub fn initiate_from(&mut self, host: usize, peer: &Arc<PeerConfig>, child: Option<InitiateChild>) {
+        self.at(host);
+        self.hosts[host].initiate_child(self.now, peer, child);
+        self.flush(host);
+    }
+
+    /// The data plane of a host says that an SA reached a limit.
+    pub fn expired(&mut self, host: usize, expired: kernel::Expired) {
+        self.at(host);
+        self.hosts[host].expired(self.now, expired);
+        self.flush(host);
     }
 
     /// Makes a host lose its IKE_SAs and its data plane, as a power failure does.
@@ -206,6 +220,9 @@ impl Sim {
     pub fn deliver(&mut self, datagram: Datagram) {
         let Some(host) = self.hosts.iter().position(|host| host.kernel.has_address(datagram.to.ip())) else { return };
         self.at(host);
+        if self.hosts[host].is_asleep(self.now) {
+            return self.trace.line("asleep, does not hear it");
+        }
         self.hosts[host].receive(self.now, datagram);
         self.flush(host);
     }
@@ -424,16 +441,24 @@ impl Sim {
     /// What each host would send by ESP right now is understood by the other.
     #[track_caller]
     pub fn assert_traffic(&self) {
+        if let Err(why) = self.traffic() {
+            self.fail(why);
+        }
+    }
+
+    /// What [`Self::assert_traffic`] checks.
+    pub fn traffic(&self) -> Result<(), String> {
         for (host, peer) in [(A, B), (B, A)] {
             for sa in self.hosts[host].kernel.active_outbound() {
                 let name = self.hosts[host].name;
-                let Some(sa) = sa else { self.fail(format_args!("{name} has a policy without SA")) };
+                let Some(sa) = sa else { return Err(format!("{name} has a policy without SA")) };
                 let understood = self.hosts[peer].kernel.inbound(sa.id.protocol, sa.id.spi);
                 if !understood.is_some_and(|other| sa.talks_to(&other)) {
-                    self.fail(format_args!("{name} sends with SA {} which is not understood", sa.id.spi));
+                    return Err(format!("{name} sends with SA {} which is not understood", sa.id.spi));
                 }
             }
         }
+        Ok(())
     }
 
     /// How many events of a host `matches` accepts.
@@ -449,7 +474,7 @@ impl Sim {
 
 impl Drop for Sim {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && self.trace.is_recording() {
             eprintln!("--- trace (seed {}) ---\n{}", self.seed, self.trace.text());
         }
     }

@@ -33,6 +33,11 @@ impl Trace {
         Self(None)
     }
 
+    /// Whether it keeps what it is told.
+    pub fn is_recording(&self) -> bool {
+        self.0.is_some()
+    }
+
     fn lines(&self) -> Option<MutexGuard<'_, Lines>> {
         self.0.as_ref().map(|lines| lines.lock().unwrap())
     }
