@@ -198,7 +198,13 @@ impl IkeSa {
             return;
         }
         match input {
-            Input::Datagram { local, remote, data } => self.receive(env, local, remote, data),
+            Input::Datagram { local, remote, data } => {
+                self.receive(env, local, remote, data);
+                // made for a request that was not even looked into, it would wait for another one for ever
+                if self.id.role == Role::Responder && self.state == IkeSaState::Created {
+                    self.destroy(env);
+                }
+            }
             Input::Timeout => self.on_timeout(env),
             Input::Initiate(child) => self.initiate(env, child),
             Input::Resolved(hosts) => self.resolved(env, hosts),

@@ -84,3 +84,17 @@ fn another_keying_try_keeps_the_order_of_what_is_asked_for() {
         sim.hosts[A].snapshots()[0].children.iter().map(|child| child.config.name.to_string()).collect();
     assert_eq!(names, ["net", "second"]);
 }
+
+#[test]
+fn a_responder_that_got_nowhere_ends() {
+    // An initial request with another message ID, or without the initiator's flag, is no reason to keep anything.
+    for (at, value) in [(23, 1), (19, 0)] {
+        let mut sim = Sim::pair();
+        sim.initiate(A);
+        let mut first = sim.sent[0].clone();
+        sim.net.clear();
+        first.data[at] = value;
+        sim.deliver(first);
+        assert!(sim.hosts[B].sas.is_empty());
+    }
+}

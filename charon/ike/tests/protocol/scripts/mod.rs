@@ -6,7 +6,7 @@
 //!
 //! - `SIM_SEED=<seed>` replays one seed with its trace, `SIM_KEEP=<numbers>` with these steps of its script only;
 //! - `SIM_SEEDS=<count>` runs as many, on `SIM_THREADS` threads, from `SIM_FIRST` on: the long run is
-//!   `SIM_SEEDS=100000 scripts/simulate`.
+//!   `scripts/simulate`.
 //!
 //! A seed that fails is reduced to the steps it needs before it is reported.
 
@@ -27,8 +27,16 @@ use variant::Variant;
 use crate::sim::rng::SimRng;
 use crate::sim::seed_of_environment;
 
-/// Seeds of a normal run.
-const SEEDS: u64 = 1000;
+/// Seeds of a run in the inner loop: a few seconds.
+const SEEDS: u64 = 300;
+/// Seeds of a full run of the tests: about a minute and a half.
+const SEEDS_CI: u64 = 10_000;
+
+/// How many seeds to run if nobody says: nextest tells which profile it is.
+fn seeds_of_profile() -> u64 {
+    let full = std::env::var("NEXTEST_PROFILE").is_ok_and(|profile| profile == "ci");
+    if full { SEEDS_CI } else { SEEDS }
+}
 
 /// What a seed stands for.
 struct Case {
@@ -141,8 +149,8 @@ fn random_scripts() {
         return replay(seed);
     }
     let first = number("SIM_FIRST").unwrap_or(0);
-    let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
-    let threads = number("SIM_THREADS").unwrap_or(1);
+    let seeds = number("SIM_SEEDS").unwrap_or_else(seeds_of_profile);
+    let threads = number("SIM_THREADS").unwrap_or(1).max(1);
     let most_failures = number("SIM_FAILURES").unwrap_or(1);
     let next = AtomicU64::new(first);
     let (ike_sas, child_sas) = (AtomicU64::new(0), AtomicU64::new(0));
