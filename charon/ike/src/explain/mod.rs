@@ -166,8 +166,8 @@ pub struct Explanation {
     pub stage: Stage,
     /// How.
     pub cause: Cause,
-    /// The other side.
-    pub peer: IpAddr,
+    /// The other side, if its address is known.
+    pub peer: Option<IpAddr>,
     /// What did not fit, for each connection that came into question, the nearest first.
     pub mismatches: Vec<Mismatch>,
 }
@@ -181,7 +181,11 @@ impl Explanation {
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} with {} failed, {}", self.stage, self.peer, self.cause)
+        write!(f, "{}", self.stage)?;
+        if let Some(peer) = self.peer {
+            write!(f, " with {peer}")?;
+        }
+        write!(f, " failed, {}", self.cause)
     }
 }
 

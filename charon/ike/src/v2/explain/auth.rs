@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strongswan::credentials::SecretKind;
 use strongswan::crypto::{Proposal, Protocol, Transform, TransformType};
 use strongswan::identity::Identity;
 
@@ -132,7 +133,7 @@ pub(crate) fn not_proven(
             Phase::Handshake(handshake) => handshake.presented.as_slice(),
             Phase::Authenticated(_) => &[],
         };
-        vec![proof::class(&round, method).unwrap_or_else(|| proof::refused(env, &round, error, presented))]
+        vec![proof::class(&round, method).unwrap_or_else(|| proof::refused(sa, env, &round, error, presented))]
     });
 }
 
@@ -236,5 +237,38 @@ pub(crate) fn not_unique(sa: &mut IkeSa, env: &Env<'_>, older: std::net::IpAddr)
         let field = connection(config, Topic::Policy, "unique");
         let theirs = format!("an IKE_SA from {older} already");
         vec![Mismatch::new(field, "keep", Change::Set("replace".to_owned())).theirs(theirs)]
+    });
+}
+
+/// A PPK that one side requires is not to be had. `named` is the identity of the PPK that the peer offers.
+pub(crate) fn no_ppk(sa: &mut IkeSa, env: &Env<'_>, named: Option<&Identity>) {
+    let cause = match sa.id.role {
+        Role::Initiator if named.is_none() && sa.remote_id.is_none() => Cause::Local,
+        _ => cause(sa),
+    };
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        let required = || connection(config, Topic::Policy, "ppk_required");
+        let drop_it = || Change::Set("no".to_owned());
+        let loaded = |id: &Identity| env.credentials.shared_secrets(SecretKind::Ppk, Some(id), None).next().is_some();
+        let missing = |id: &Identity| {
+            let field = Field::new(Topic::Secret, Place::Secret(format!("ppk-{}", config.name)), "");
+            let advice = format!("add {field} {{ id = {id}  secret = … }}");
+            Mismatch::new(field, format_args!("no PPK for '{id}'"), Change::Provide(advice))
+        };
+        vec![match (&config.ppk_id, named) {
+            (Some(wanted), Some(named)) if !named.matches(wanted).is_match() => {
+                let field = connection(config, Topic::Identity, "ppk_id");
+                Mismatch::new(field, wanted, Change::Set(named.to_string())).theirs(named)
+            }
+            (_, Some(named)) => missing(named).theirs("one that it requires"),
+            (None, None) if sa.id.role == Role::Initiator => {
+                let field = connection(config, Topic::Identity, "ppk_id");
+                let advice = format!("set {field} to the identity of the PPK");
+                Mismatch::new(field, "none", Change::Provide(advice)).why("ppk_required = yes")
+            }
+            (Some(id), None) if !loaded(id) => missing(id),
+            (_, None) => Mismatch::new(required(), "yes", drop_it()).theirs("no PPK for us"),
+        }]
     });
 }

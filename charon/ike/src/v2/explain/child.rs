@@ -146,7 +146,7 @@ pub(crate) fn refused(sa: &mut IkeSa, env: &Env<'_>, child: &ChildConfig, kind: 
             }
             NotifyType::FailedCpRequired => {
                 let field = connection(config, Topic::VirtualIp, "vips");
-                vec![Mismatch::new(field, "none", Change::Set("0.0.0.0".to_owned())).theirs("assigns virtual IPs")]
+                vec![Mismatch::new(field, "none", Change::Set("0.0.0.0".to_owned())).theirs("virtual IPs to assign")]
             }
             kind => {
                 let advice = format!("see the log of the peer for why it answers {kind}");
@@ -214,7 +214,7 @@ pub(crate) fn virtual_ip(sa: &mut IkeSa, env: &Env<'_>, requested: &[IpAddr], ki
     report(sa, env, Stage::Child, Cause::WeRefused(kind), |sa| {
         let Some(config) = sa.config() else { return Vec::new() };
         if requested.is_empty() {
-            return vec![no_virtual_ip(config, "asks for no virtual IP")];
+            return vec![no_virtual_ip(config, "no request for a virtual IP")];
         }
         let field = connection(config, Topic::VirtualIp, "pools");
         let families = match (requested.iter().any(IpAddr::is_ipv4), requested.iter().any(IpAddr::is_ipv6)) {
@@ -228,7 +228,7 @@ pub(crate) fn virtual_ip(sa: &mut IkeSa, env: &Env<'_>, requested: &[IpAddr], ki
             format!("add a pool with free {families} addresses to {field}, or enlarge the one there")
         };
         let ours = if config.pools.is_empty() { "none".to_owned() } else { config.pools.join(", ") };
-        vec![Mismatch::new(field, ours, Change::Provide(advice)).theirs(format_args!("asks for an {families} address"))]
+        vec![Mismatch::new(field, ours, Change::Provide(advice)).theirs(format_args!("a request for {families}"))]
     });
 }
 

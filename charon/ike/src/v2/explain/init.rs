@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use strongswan::crypto::{KeyExchangeMethod, Proposal, Protocol, Transform, TransformType};
 use strongswan::host::HostSpec;
 
-use super::{connection, nearest, report};
+use super::{connection, nearest, report, report_of};
 use crate::config::{Fragmentation, PeerConfig};
 use crate::env::Env;
 use crate::explain::{self, Cause, Change, Field, Mismatch, Near, Place, Stage, Topic, Wanted, describe};
@@ -51,7 +51,8 @@ pub(super) fn addresses(near: &Near, local: SocketAddr, remote: SocketAddr) -> O
 
 /// No connection is for the addresses of an IKE_SA_INIT request.
 pub(crate) fn no_connection(sa: &mut IkeSa, env: &Env<'_>, here: SocketAddr, there: SocketAddr) {
-    report(sa, env, Stage::IkeSaInit, Cause::WeRefused(NotifyType::NoProposalChosen), |sa| {
+    let what = (Stage::IkeSaInit, Cause::WeRefused(NotifyType::NoProposalChosen));
+    report_of(sa, env, Some(there.ip()), what, |sa| {
         let wanted = Wanted { local: here, remote: there, me: None, other: None, major: 2 };
         let near = nearest(sa, env, &wanted);
         if near.is_empty() {

@@ -8,6 +8,7 @@ pub(crate) mod child;
 pub(crate) mod init;
 mod proof;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use strongswan::log;
@@ -20,8 +21,19 @@ use crate::explain::{
 use crate::output::Event;
 use crate::sa::IkeSa;
 
-/// Reports a failure. `find` is called only if it may be explained, and nothing is said if it finds nothing.
+/// Reports a failure on an IKE_SA that knows its peer's address.
 fn report(sa: &mut IkeSa, env: &Env<'_>, stage: Stage, cause: Cause, find: impl FnOnce(&IkeSa) -> Vec<Mismatch>) {
+    report_of(sa, env, None, (stage, cause), find);
+}
+
+/// Reports a failure. `find` is called only if it may be explained, and nothing is said if it finds nothing.
+fn report_of(
+    sa: &mut IkeSa,
+    env: &Env<'_>,
+    peer: Option<IpAddr>,
+    (stage, cause): (Stage, Cause),
+    find: impl FnOnce(&IkeSa) -> Vec<Mismatch>,
+) {
     let held_back = match cause {
         // what we asked for ourselves is worth an explanation each time
         Cause::PeerRefused(_) | Cause::AnswerUnacceptable | Cause::NoAnswer | Cause::Local => 0,
@@ -36,7 +48,10 @@ fn report(sa: &mut IkeSa, env: &Env<'_>, stage: Stage, cause: Cause, find: impl 
     if mismatches.is_empty() {
         return;
     }
-    let explanation = Explanation { stage, cause, peer: sa.remote.ip(), mismatches };
+    // before a connection was found for it, the IKE_SA has no addresses
+    let peer = peer.unwrap_or_else(|| sa.remote.ip());
+    let peer = Some(peer).filter(|peer| !peer.is_unspecified());
+    let explanation = Explanation { stage, cause, peer, mismatches };
     log!(CFG, 1, "explain: {explanation}");
     for mismatch in &explanation.mismatches {
         log!(CFG, 1, "explain: {mismatch}");

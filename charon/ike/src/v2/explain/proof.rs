@@ -10,7 +10,7 @@ use super::{connection, local, remote};
 use crate::config::{AuthRound, PeerConfig, SendCert};
 use crate::env::Env;
 use crate::explain::{Change, Field, Mismatch, Place, Topic};
-use crate::sa::IkeSa;
+use crate::sa::{IkeSa, Phase};
 use crate::v2::auth::{OwnRoundError, PskError, RoundError, SignError, VerifiedRound, VerifyError};
 use crate::wire::AuthMethod;
 
@@ -66,6 +66,7 @@ pub(super) fn class(round: &PeerRound<'_>, method: AuthMethod) -> Option<Mismatc
 
 /// Why the proof of a round was not accepted.
 pub(super) fn refused(
+    sa: &IkeSa,
     env: &Env<'_>,
     round: &PeerRound<'_>,
     error: &RoundError,
@@ -73,10 +74,10 @@ pub(super) fn refused(
 ) -> Mismatch {
     match error {
         RoundError::Psk(PskError::NotFound) => no_secret(round.config, round.me, round.other),
-        RoundError::Psk(PskError::Mismatch | PskError::Crypto(_)) => other_secret(env, round),
+        RoundError::Psk(PskError::Mismatch | PskError::Crypto(_)) => other_secret(sa, env, round),
         RoundError::Pubkey(VerifyError::NoTrustedKey { key_type, failure }) => match failure {
             Some(error) => untrusted(env, round, error, presented),
-            None => no_key(round, *key_type, presented),
+            None => no_key(env.credentials, round, *key_type, presented),
         },
         RoundError::Pubkey(VerifyError::BadSignature { key_type }) => {
             let key = if round.round().is_some_and(|round| !round.pubkeys.is_empty()) { "pubkeys" } else { "certs" };
@@ -99,21 +100,30 @@ fn no_secret(config: &PeerConfig, me: &Identity, other: &Identity) -> Mismatch {
     let field = Field::new(Topic::Secret, Place::Secret(section), "");
     let advice = format!("add {field} {{ id-1 = {me}  id-2 = {other}  secret = … }}");
     Mismatch::new(field, format_args!("no secret for '{me}' - '{other}'"), Change::Provide(advice))
-        .theirs("authentication with a pre-shared key")
+        .theirs("a pre-shared key")
 }
 
 /// There is one, but not the peer's. Which one is said, not what.
-fn other_secret(env: &Env<'_>, round: &PeerRound<'_>) -> Mismatch {
+fn other_secret(sa: &IkeSa, env: &Env<'_>, round: &PeerRound<'_>) -> Mismatch {
     let (me, other) = (round.me, round.other);
     let best = env.credentials.shared_secrets(SecretKind::Ike, Some(me), Some(other)).next();
     let section = best.and_then(|secret| secret.id.clone()).unwrap_or_else(|| format!("ike-{}", round.config.name));
     let field = Field::new(Topic::Secret, Place::Secret(section), "secret");
     let advice = format!("make {field} the same as on the peer");
-    Mismatch::new(field, format_args!("a secret for '{me}' - '{other}'"), Change::Provide(advice)).theirs("another one")
+    let with_ppk = match &sa.phase {
+        Phase::Handshake(handshake) => handshake.ppk.as_ref().map(|ppk| format!("or another PPK for '{}'", ppk.id)),
+        Phase::Authenticated(_) => None,
+    };
+    let mismatch = Mismatch::new(field, format_args!("a secret for '{me}' - '{other}'"), Change::Provide(advice));
+    let mismatch = mismatch.theirs("another one");
+    match with_ppk {
+        Some(why) => mismatch.why(why),
+        None => mismatch,
+    }
 }
 
 /// No key came into question.
-fn no_key(round: &PeerRound<'_>, key_type: KeyType, presented: &[Arc<Certificate>]) -> Mismatch {
+fn no_key(store: &Store, round: &PeerRound<'_>, key_type: KeyType, presented: &[Arc<Certificate>]) -> Mismatch {
     let other = round.other;
     let Some(certificate) = presented.first() else {
         if !round.config.ike.send_certreq {
@@ -121,6 +131,12 @@ fn no_key(round: &PeerRound<'_>, key_type: KeyType, presented: &[Arc<Certificate
             return Mismatch::new(field, "no", Change::Set("yes".to_owned())).theirs("sent no certificate");
         }
         let raw = round.round().is_some_and(|round| !round.pubkeys.is_empty());
+        if !raw && store.trusted_cas().is_empty() {
+            let field = Field::new(Topic::Certificate, Place::Folder, "x509ca");
+            let advice = format!("put the CA certificate of '{other}' into x509ca");
+            return Mismatch::new(field, "no CA to ask for a certificate of", Change::Provide(advice))
+                .theirs("sent no certificate");
+        }
         let (key, what) = if raw { ("pubkeys", "public key") } else { ("certs", "certificate") };
         let field = round.field(Topic::Certificate, key);
         let advice =
@@ -180,6 +196,12 @@ fn no_issuer(store: &Store, round: &PeerRound<'_>, subject: &Identity, presented
         return Mismatch::new(field, "no issuer of it", Change::Provide(advice))
             .theirs(format_args!("'{}' with certificate \"{subject}\"", round.other));
     };
+    if certificate.is_self_issued() {
+        let field = round.field(Topic::Certificate, "certs");
+        let advice = "give the peer a certificate of a CA in x509ca, or load this one into x509 if it is the peer's";
+        return Mismatch::new(field, "no trust in it", Change::Provide(advice.to_owned()))
+            .theirs(format_args!("self-signed certificate \"{subject}\""));
+    }
     let issuer = certificate.issuer();
     let known = store.trusted_cas().iter().any(|ca| ca.subject() == issuer);
     let ours = if known { "a CA of that name that did not sign it" } else { "no such CA" };
@@ -307,7 +329,7 @@ pub(super) fn own(
 }
 
 fn peer_hashes(sa: &IkeSa) -> Option<String> {
-    let crate::sa::Phase::Handshake(handshake) = &sa.phase else { return None };
+    let Phase::Handshake(handshake) = &sa.phase else { return None };
     let hashes = handshake.peer_hashes.as_ref()?;
     Some(hashes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }

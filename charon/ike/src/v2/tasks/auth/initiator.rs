@@ -48,6 +48,7 @@ impl Task for AuthInitiator {
             let other = expected.clone().unwrap_or_else(Identity::any);
             sa.local_id = Some(me.clone());
             if self.sent == 0 && ppk::offer(sa, env, &config).is_err() {
+                explain::auth::no_ppk(sa, env, None);
                 return Err(Failure::Failed);
             }
             let signed = match authenticate(sa, env, round, &me, &other, &id) {
@@ -154,8 +155,9 @@ impl AuthInitiator {
             return None;
         };
         let me = sa.local_id.clone()?;
-        if self.verified.is_empty() {
-            ppk::confirmed(sa, message, config).ok()?;
+        if self.verified.is_empty() && ppk::confirmed(sa, message, config).is_err() {
+            explain::auth::no_ppk(sa, env, None);
+            return None;
         }
         let round = match verify(sa, env, &me, &id, auth) {
             Ok(round) => round,

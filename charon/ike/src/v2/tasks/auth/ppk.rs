@@ -64,9 +64,7 @@ pub(super) fn confirmed(sa: &mut IkeSa, response: &Message, config: &PeerConfig)
 /// As responder: looks for the PPK that the initiator names.
 pub(super) fn accept(sa: &mut IkeSa, env: &Env<'_>, request: &Message) -> Result<(), PpkMissing> {
     let Some(config) = sa.config().cloned() else { return Err(PpkMissing) };
-    let negotiated = sa.extensions.contains(Extensions::PPK);
-    let data = request.notify(NotifyType::PpkIdentity).filter(|_| negotiated).map(|notify| notify.data.as_slice());
-    let Some(id) = data.and_then(|data| read_identity(data, config.ppk_id.as_ref())) else {
+    let Some(id) = named(sa, request) else {
         if config.ppk_required {
             log!(CFG, 1, "PPK required but no PPK_IDENTITY received");
             return Err(PpkMissing);
@@ -78,6 +76,12 @@ pub(super) fn accept(sa: &mut IkeSa, env: &Env<'_>, request: &Message) -> Result
         return Err(PpkMissing);
     }
     find(sa, env, id, config.ppk_required)
+}
+
+/// The identity of the PPK that the initiator names.
+pub(super) fn named(sa: &IkeSa, request: &Message) -> Option<Identity> {
+    let notify = request.notify(NotifyType::PpkIdentity).filter(|_| sa.extensions.contains(Extensions::PPK))?;
+    read_identity(&notify.data, sa.config().and_then(|config| config.ppk_id.as_ref()))
 }
 
 /// The AUTH payload to verify: of a PPK that we do not have, that without it.

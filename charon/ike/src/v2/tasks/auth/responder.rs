@@ -114,14 +114,22 @@ impl AuthResponder {
         };
         if self.verified.is_empty() {
             while ppk::accept(sa, env, message).is_err() {
-                self.switch_config(sa, env, "PPK required")?;
+                if self.switch_config(sa, env, "PPK required").is_none() {
+                    let named = ppk::named(sa, message);
+                    explain::auth::no_ppk(sa, env, named.as_ref());
+                    return None;
+                }
             }
         }
         let Some(me) = self.own_id(sa) else {
             self.explain_identity(sa, env);
             return None;
         };
-        let auth = ppk::effective_auth(sa, message, auth)?;
+        let Some(auth) = ppk::effective_auth(sa, message, auth) else {
+            let named = ppk::named(sa, message);
+            explain::auth::no_ppk(sa, env, named.as_ref());
+            return None;
+        };
         let round = match verify(sa, env, &me, &id, &auth) {
             Ok(round) => round,
             Err(error) => {
