@@ -10,11 +10,12 @@ pub(in crate::control) fn explanation(explanation: &Explanation) -> Message {
     for (number, shown) in (1_u32..).zip(&explanation.mismatches) {
         mismatches.push_section(number.to_string(), mismatch(shown));
     }
-    Message::new()
-        .with("text", explanation.to_string())
-        .with("stage", explanation.stage.to_string())
-        .with("peer", explanation.peer.to_string())
-        .with_section("mismatches", mismatches)
+    let mut message = Message::new();
+    message
+        .push("text", explanation.to_string())
+        .push("stage", explanation.stage.to_string())
+        .push_some("peer", explanation.peer.map(|peer| peer.to_string()));
+    message.with_section("mismatches", mismatches)
 }
 
 fn mismatch(mismatch: &Mismatch) -> Message {
@@ -52,7 +53,7 @@ mod tests {
             change: Change::Add("10.3.0.0/16".to_owned()),
         };
         let cause = Cause::PeerRefused(NotifyType::TsUnacceptable);
-        let peer = "192.0.2.2".parse().unwrap();
+        let peer = "192.0.2.2".parse().ok();
         let message = explanation(&Explanation { stage: Stage::Child, cause, peer, mismatches: vec![mismatch] });
         assert_eq!(
             message.str("text"),
