@@ -22,7 +22,8 @@ use strongswan::credentials::{
     Certificate, CertificateFlags, HashAlgorithm, PrivateKey, SecretKind, SharedSecret, SignatureScheme, Store,
 };
 use strongswan::crypto::{
-    Cipher, EncryptionAlgorithm, KeyExchangeMethod, Prf, PrfAlgorithm, Proposal, Protocol, Rng, Secret, SystemRng, ke,
+    Cipher, EncryptionAlgorithm, KeyExchange, KeyExchangeMethod, Prf, PrfAlgorithm, Proposal, Protocol, Rng, Secret,
+    SystemRng, ke,
 };
 use strongswan::identity::Identity;
 use strongswan::selectors::TrafficSelector;
@@ -200,7 +201,7 @@ macro_rules! data {
     };
 }
 
-fn end(me: &str, other: &str, address: &str, psk: bool) -> End {
+fn end(me: &str, other: &str, address: &str, psk: bool, proposal: &str) -> End {
     let credentials = Store::new();
     let mut round = AuthRound { id: Some(Identity::parse(me)), ..AuthRound::default() };
     if psk {
@@ -218,7 +219,7 @@ fn end(me: &str, other: &str, address: &str, psk: bool) -> End {
         round.class = AuthClass::Pubkey;
         credentials.add_private_key(PrivateKey::from_der_or_pem(data!("ecdsa.key")).unwrap());
     }
-    let proposals = vec![Proposal::parse(Protocol::Ike, "aes128gcm16-prfsha256-x25519").unwrap()];
+    let proposals = vec![Proposal::parse(Protocol::Ike, proposal).unwrap()];
     let ike = Arc::new(IkeConfig { proposals, ..IkeConfig::default() });
     let mut config = PeerConfig::new("gw", ike);
     let class = round.class.clone();
@@ -282,19 +283,35 @@ fn psk_floor(peer: &[u8]) {
     black_box(Prf::new(sha256, &keymat.as_bytes()[..32]).unwrap().expand(&[&[1; 64]], 40).unwrap());
 }
 
+/// As [`psk_floor`], with an additional key exchange: one more derivation of keys, one more message each way, and what AUTH
+/// covers of both.
+fn hybrid_floor(peer: &[u8], encapsulation_key: &[u8]) {
+    psk_floor(peer);
+    let sha256 = PrfAlgorithm::HmacSha2_256;
+    let (ciphertext, shared) = ke::respond(KeyExchangeMethod::MlKem768, encapsulation_key).unwrap();
+    let skeyseed = Prf::new(sha256, &[1; 32]).unwrap().compute(&[shared.as_bytes(), &[1; 64]]);
+    let keymat = Prf::new(sha256, skeyseed.as_bytes()).unwrap().expand(&[&[1; 64]], 136).unwrap();
+    for content in [encapsulation_key, &ciphertext] {
+        black_box(Prf::new(sha256, &keymat.as_bytes()[..32]).unwrap().compute(&[&[1; 36], content]));
+        let gcm = (EncryptionAlgorithm::AesGcm16, Some(128));
+        let cipher = Cipher::new(gcm, None, &keymat.as_bytes()[..20], &[]).unwrap();
+        cipher.seal(&[1; 32], &[1; 8], &mut content.to_vec(), &[], &mut [0; 16]).unwrap();
+    }
+}
+
 fn median(mut times: Vec<Duration>) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64() * 1e6
 }
 
-fn measure(name: &str, psk: bool, floor: impl Fn()) {
+fn measure(name: &str, psk: bool, proposal: &str, floor: impl Fn()) {
     const ROUNDS: usize = 3000;
     const SAS: usize = 20_000;
     let (alice, bob) = if psk {
-        (end("alice", "bob", "192.0.2.1:500", true), end("bob", "alice", "192.0.2.2:500", true))
+        (end("alice", "bob", "192.0.2.1:500", true, proposal), end("bob", "alice", "192.0.2.2:500", true, proposal))
     } else {
         let id = "ecdsa.example.org";
-        (end(id, id, "192.0.2.1:500", false), end(id, id, "192.0.2.2:500", false))
+        (end(id, id, "192.0.2.1:500", false, proposal), end(id, id, "192.0.2.2:500", false, proposal))
     };
     let times = (0..ROUNDS).map(|_| handshake(&alice, &bob).0).collect();
     let time = |_| {
@@ -329,10 +346,14 @@ fn resident() -> usize {
 
 fn main() {
     let (public, _) = ke::respond(KeyExchangeMethod::Curve25519, &[9; 32]).unwrap();
-    measure("psk", true, || psk_floor(&public));
+    let proposal = "aes128gcm16-prfsha256-x25519";
+    measure("psk", true, proposal, || psk_floor(&public));
+    let mlkem = KeyExchange::generate(KeyExchangeMethod::MlKem768).unwrap();
+    let hybrid = format!("{proposal}-ke1_mlkem768");
+    measure("psk + ML-KEM-768", true, &hybrid, || hybrid_floor(&public, mlkem.public_value()));
     let key = PrivateKey::from_der_or_pem(data!("ecdsa.key")).unwrap();
     let scheme = SignatureScheme::EcdsaDer(HashAlgorithm::Sha2_256);
-    measure("ecdsa", false, || {
+    measure("ecdsa", false, proposal, || {
         psk_floor(&public);
         let signature = key.sign(scheme, &[1; 400]).unwrap();
         key.public_key().verify(scheme, &[1; 400], &signature).unwrap();
