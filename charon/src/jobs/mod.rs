@@ -4,6 +4,7 @@ mod acquire;
 mod expire;
 mod mapping;
 mod process_message;
+mod roam;
 
 use std::sync::{Arc, OnceLock, Weak};
 
@@ -17,6 +18,7 @@ use acquire::Acquire;
 use expire::Expire;
 use mapping::Mapping;
 pub use process_message::ProcessMessage;
+use roam::Roam;
 
 /// Turns events of the data plane into jobs. The data plane exists before those who can handle its events, and what it
 /// reports until then is about nothing they know.
@@ -62,6 +64,7 @@ impl KernelEvents {
             KernelEvent::Mapping { protocol, spi, destination, remote } => {
                 Box::new(Mapping { manager, protocol, spi, destination, remote })
             }
+            KernelEvent::Roam { address } => Box::new(Roam { manager, address }),
         };
         processor.queue(job);
     }

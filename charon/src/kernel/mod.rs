@@ -65,6 +65,11 @@ pub enum KernelEvent {
         /// Where its packets come from now.
         remote: SocketAddr,
     },
+    /// Addresses of this machine, or the ways to others, changed; at most once in 100 ms.
+    Roam {
+        /// Addresses or interfaces, not routes alone.
+        address: bool,
+    },
 }
 
 /// Takes events. Called from the data plane's threads, without locks held: it queues a job and returns.

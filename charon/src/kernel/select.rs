@@ -5,15 +5,20 @@ use std::sync::Arc;
 use ike::kernel::Kernel;
 use strongswan::log;
 use strongswan::settings::Settings;
+use strongswan::sync::Mutex;
 
 use super::EventSink;
 use super::fake::FakeKernel;
-use super::netlink::{Netlink, NetlinkError, NetlinkSettings};
+use super::netlink::{Monitor, MonitorSettings, Netlink, NetlinkError, NetlinkSettings, Outside};
 use super::userspace::{Userspace, UserspaceError, UserspaceSettings};
 use crate::net::{EspSink, IkeSockets};
 
 /// A running data plane. It is shut down when this is dropped, whoever else still holds a reference to its parts.
-pub struct DataPlane(Plane);
+pub struct DataPlane {
+    plane: Plane,
+    /// Watches addresses and routes, until shut down.
+    monitor: Mutex<Option<Monitor>>,
+}
 
 enum Plane {
     Netlink(Arc<Netlink>),
@@ -72,31 +77,35 @@ impl DataPlane {
     pub fn start(settings: &Settings, sockets: IkeSockets, events: EventSink) -> Result<Self, DataPlaneError> {
         let on = |key: &str, default| settings.get_bool(&format!("charon.plugins.{key}"), default);
         if on("load-tester.enable", false) && on("load-tester.fake_kernel", false) {
-            return Ok(Self(Plane::Fake(Arc::new(FakeKernel::announced()))));
+            return Ok(Self { plane: Plane::Fake(Arc::new(FakeKernel::announced())), monitor: Mutex::new(None) });
         }
         let netlink = || Netlink::start(NetlinkSettings::from_settings(settings), &sockets, Arc::clone(&events));
         let reason = match Wanted::from_settings(settings) {
             Wanted::None => return Err(DataPlaneError::None),
-            Wanted::Netlink => return Ok(Self::kernels(netlink().map_err(DataPlaneError::Netlink)?)),
+            Wanted::Netlink => {
+                return Ok(Self::kernels(netlink().map_err(DataPlaneError::Netlink)?, settings, events));
+            }
             Wanted::Userspace => "by configuration".to_owned(),
             Wanted::Either => match netlink() {
-                Ok(plane) => return Ok(Self::kernels(plane)),
+                Ok(plane) => return Ok(Self::kernels(plane, settings, events)),
                 Err(error) => format!("the kernel has no ESP for us: {error}"),
             },
         };
-        let plane = Userspace::start(UserspaceSettings::from_settings(settings), sockets.nat_t, events)?;
+        let plane = Userspace::start(UserspaceSettings::from_settings(settings), sockets.nat_t, Arc::clone(&events))?;
         log!(KNL, 1, "ESP is handled in userspace on {} ({reason})", plane.device());
-        Ok(Self(Plane::Userspace(Arc::new(plane))))
+        let monitor = watch(settings, plane.outside(), events);
+        Ok(Self { plane: Plane::Userspace(Arc::new(plane)), monitor })
     }
 
-    fn kernels(plane: Netlink) -> Self {
+    fn kernels(plane: Netlink, settings: &Settings, events: EventSink) -> Self {
         log!(KNL, 1, "ESP is handled by the kernel");
-        Self(Plane::Netlink(Arc::new(plane)))
+        let monitor = watch(settings, plane.outside(), events);
+        Self { plane: Plane::Netlink(Arc::new(plane)), monitor }
     }
 
     /// What IKE_SAs ask.
     pub fn kernel(&self) -> Arc<dyn Kernel> {
-        match &self.0 {
+        match &self.plane {
             Plane::Netlink(plane) => plane.clone(),
             Plane::Userspace(plane) => plane.clone(),
             Plane::Fake(plane) => plane.clone(),
@@ -105,7 +114,7 @@ impl DataPlane {
 
     /// Takes the ESP in UDP that the IKE sockets receive; the kernel has its own by then, and the fake wants none.
     pub fn esp_sink(&self) -> Option<Arc<dyn EspSink>> {
-        match &self.0 {
+        match &self.plane {
             Plane::Userspace(plane) => Some(plane.clone()),
             Plane::Netlink(_) | Plane::Fake(_) => None,
         }
@@ -113,7 +122,7 @@ impl DataPlane {
 
     /// What has to happen when the settings were read again.
     pub fn on_reload(&self) -> Option<fn(&Settings)> {
-        match &self.0 {
+        match &self.plane {
             Plane::Netlink(_) => Some(Netlink::reload),
             Plane::Userspace(_) | Plane::Fake(_) => None,
         }
@@ -121,7 +130,7 @@ impl DataPlane {
 
     /// Name of the plane, as in strongSwan's list of plugins.
     pub fn name(&self) -> &'static str {
-        match &self.0 {
+        match &self.plane {
             Plane::Netlink(_) => "kernel-netlink",
             Plane::Userspace(_) => "kernel-libipsec",
             Plane::Fake(_) => "load-tester",
@@ -130,12 +139,23 @@ impl DataPlane {
 
     /// Ends its threads and takes back what it changed on the system.
     pub fn shut_down(&self) {
-        match &self.0 {
+        drop(self.monitor.lock().take());
+        match &self.plane {
             Plane::Netlink(plane) => plane.shut_down(),
             Plane::Userspace(plane) => plane.shut_down(),
             Plane::Fake(_) => {}
         }
     }
+}
+
+/// Starts to report changed addresses and routes, if that is wanted.
+fn watch(settings: &Settings, outside: Arc<Outside>, events: EventSink) -> Mutex<Option<Monitor>> {
+    let settings = MonitorSettings::from_settings(settings);
+    let monitor = settings.roam_events.then(|| Monitor::start(settings, outside, events)).transpose();
+    Mutex::new(monitor.unwrap_or_else(|error| {
+        log!(KNL, 1, "changes of addresses and routes go unnoticed: {error}");
+        None
+    }))
 }
 
 impl Drop for DataPlane {

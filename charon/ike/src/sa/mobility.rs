@@ -62,6 +62,8 @@ pub(crate) struct Mobility {
     mapping: Option<[u8; 20]>,
     /// Paths that the peer does not want.
     refused: Vec<Path>,
+    /// Where the peer was before it said that it moved.
+    left: Option<SocketAddr>,
 }
 
 impl IkeSa {
@@ -239,13 +241,20 @@ impl IkeSa {
 
     /// The peer told us which addresses to use.
     pub(crate) fn moved_by_peer(&mut self, env: &mut Env<'_>, path: Path) {
+        let before = self.remote;
         self.set_stale(env, false);
         self.change_hosts(env, path.local, path.remote);
         let Some(mobility) = &mut self.mobility else { return };
+        mobility.left = Some(before).filter(|before| *before != path.remote);
         if std::mem::take(&mut mobility.probing) {
             // what is in the air gets through now
             self.send_again(env);
         }
+    }
+
+    /// Whether the peer said that it has left this address.
+    pub(super) fn was_at(&self, remote: SocketAddr) -> bool {
+        self.mobility.as_ref().is_some_and(|mobility| mobility.left == Some(remote))
     }
 
     /// The peer refuses the path that we moved to: others are tried.

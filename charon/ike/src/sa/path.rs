@@ -94,8 +94,9 @@ impl IkeSa {
     /// The data plane saw the peer's packets come from elsewhere.
     pub(super) fn mapping_changed(&mut self, env: &mut Env<'_>, protocol: Protocol, spi: Spi, remote: SocketAddr) {
         let known = self.children.iter().any(|child| child.protocol == protocol && child.spi_in == Some(spi));
-        // only a peer behind a NAT moves without telling
-        if known && self.conditions.contains(Conditions::NAT_THERE) {
+        // only a peer behind a NAT moves without telling, and what comes from where it was before is late
+        let moved = remote.is_ipv6() == self.remote.is_ipv6() && !self.was_at(remote);
+        if known && moved && self.conditions.contains(Conditions::NAT_THERE) {
             self.change_hosts(env, self.local, remote);
         }
     }

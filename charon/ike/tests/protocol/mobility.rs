@@ -16,8 +16,8 @@ use crate::sim::{A, B, Sim, seed_of_environment};
 #[test]
 fn without_mobike_the_initiator_reauthenticates() {
     let mut sim = Sim::pair();
-    sim.configure_host(A, |peer| any_address(peer));
-    sim.configure_host(B, |peer| any_peer(peer));
+    sim.configure_host(A, any_address);
+    sim.configure_host(B, any_peer);
     sim.establish();
     let before = sim.ike(A);
     sim.move_to(A, &["192.0.2.7"]);

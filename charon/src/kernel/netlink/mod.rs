@@ -1,6 +1,7 @@
 //! The kernel over netlink: routes, rules and addresses (rtnetlink(7)), and its IPsec ([`xfrm`]).
 
 mod lookup;
+mod monitor;
 mod options;
 mod outside;
 mod route;
@@ -10,6 +11,7 @@ mod tests;
 mod virtual_ips;
 mod xfrm;
 
+pub(in crate::kernel) use monitor::{Monitor, MonitorSettings};
 pub use outside::InterfaceFilter;
 pub(in crate::kernel) use outside::Outside;
 pub use route::{LocalAddress, Network, Nexthop, Packets, Prefix, Route, RouteKind, Rule};

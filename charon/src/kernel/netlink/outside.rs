@@ -47,6 +47,9 @@ impl InterfaceFilter {
     }
 }
 
+/// Index of the loopback interface, in every network namespace.
+const LOOPBACK_IFINDEX: u32 = 1;
+
 /// The network without tunnels, virtual IPs and interfaces that do not concern us.
 pub(in crate::kernel) struct Outside {
     network: Network,
@@ -67,6 +70,16 @@ impl Outside {
         virtual_ips: Arc<VirtualIps>,
     ) -> Result<Self, NetlinkError> {
         Ok(Self { network: Network::open()?, table, filter, tun, virtual_ips })
+    }
+
+    /// The routing table whose routes lead into tunnels.
+    pub(super) fn table(&self) -> u32 {
+        self.table
+    }
+
+    /// A socket for requests.
+    pub(super) fn network(&self) -> &Network {
+        &self.network
     }
 
     /// Whether an interface concerns us: tunnels do not.
@@ -109,8 +122,8 @@ impl Outside {
     pub(in crate::kernel) fn local_addresses(&self) -> Vec<IpAddr> {
         match self.usable_addresses() {
             Ok(addresses) => {
-                let global = addresses.into_iter().filter(|local| local.global && !local.address.is_loopback());
-                global.map(|local| local.address).collect()
+                let reachable = |local: &LocalAddress| local.global && local.interface != LOOPBACK_IFINDEX;
+                addresses.into_iter().filter(reachable).map(|local| local.address).collect()
             }
             Err(error) => {
                 log!(KNL, 1, "unable to list local addresses: {error}");

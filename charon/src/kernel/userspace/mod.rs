@@ -164,6 +164,11 @@ impl Userspace {
         self.virtual_ips.clear();
     }
 
+    /// The network outside of its tunnels.
+    pub(in crate::kernel) fn outside(&self) -> Arc<Outside> {
+        Arc::clone(&self.outside)
+    }
+
     /// Name of the TUN device.
     pub fn device(&self) -> &str {
         self.shared.tun.name()

@@ -82,7 +82,7 @@ const GENERAL: &[OptionSpec] = &[
     bool("prefer_configured_proposals", "yes", "As responder choose by our own order of algorithms and not by the peer's."),
     bool("prefer_previous_dh_group", "yes", "Rekey an IKE_SA with the key exchange method that it was made with."),
     bool("prefer_temporary_addrs", "no", "Use temporary IPv6 addresses rather than permanent ones.").inert(MISSING),
-    bool("process_route", "yes", "Act on changes of the routing tables.").inert(MISSING),
+    bool("process_route", "yes", "Act on changes of the routing tables."),
     int("processor.priority_threads.critical", "0", "Worker threads kept for jobs of critical priority."),
     int("processor.priority_threads.high", "0", "Worker threads kept for jobs of high priority: liveness checks and the like."),
     int("processor.priority_threads.medium", "0", "Worker threads kept for jobs of medium priority: most of them."),

@@ -118,6 +118,11 @@ impl Netlink {
         self.virtual_ips.clear();
     }
 
+    /// The network outside of its tunnels.
+    pub(in crate::kernel) fn outside(&self) -> Arc<Outside> {
+        Arc::clone(&self.outside)
+    }
+
     /// The index of the interface that has an address.
     fn interface_of(&self, address: IpAddr) -> Option<u32> {
         let addresses = self.network.addresses().ok()?;
