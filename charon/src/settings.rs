@@ -63,6 +63,7 @@ pub fn ike(settings: &Settings) -> IkeSettings {
         close_ike_on_child_failure: flag("close_ike_on_child_failure", defaults.close_ike_on_child_failure),
         inactivity_close_ike: flag("inactivity_close_ike", defaults.inactivity_close_ike),
         replay_window: s.get_int("replay_window", defaults.replay_window),
+        follow_redirects: flag("follow_redirects", defaults.follow_redirects),
         make_before_break: flag("make_before_break", defaults.make_before_break),
         ignore_acquire_ts: flag("ignore_acquire_ts", defaults.ignore_acquire_ts),
         prefer_best_path: flag("prefer_best_path", defaults.prefer_best_path),

@@ -8,6 +8,7 @@ use strongswan::selectors::TrafficSelector;
 
 use crate::config::ChildConfig;
 use crate::ids::{Reqid, Spi, UniqueId};
+use crate::wire::Gateway;
 
 /// An input of [`IkeSa::handle`](crate::IkeSa::handle).
 #[derive(Debug)]
@@ -78,6 +79,8 @@ pub enum Input {
     },
     /// A newer IKE_SA with the same peer replaces this one.
     Replaced(DuplicateAction),
+    /// As a gateway: send the client to another one (RFC 5685).
+    Redirect(Gateway),
     /// The daemon shuts down: send DELETEs, wait for nothing.
     Shutdown,
 }

@@ -74,6 +74,11 @@ pub enum Event {
         /// Its successor.
         new: Arc<IkeSaSnapshot>,
     },
+    /// The client is sent to another gateway: its successor there is going to have all CHILD_SAs.
+    IkeRedirect {
+        /// The successor, which is not adopted yet.
+        successor: UniqueId,
+    },
     /// An address changes.
     IkeUpdate {
         /// The IKE_SA with its old addresses.

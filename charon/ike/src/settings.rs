@@ -51,6 +51,8 @@ pub struct IkeSettings {
     pub inactivity_close_ike: bool,
     /// `replay_window`: default anti-replay window of CHILD_SAs, in packets.
     pub replay_window: u32,
+    /// `follow_redirects`: go where a gateway sends us (RFC 5685).
+    pub follow_redirects: bool,
     /// `make_before_break`: reauthenticate by creating the new IKE_SA first.
     pub make_before_break: bool,
     /// `ignore_acquire_ts`: do not propose the selectors of a triggering packet.
@@ -88,6 +90,7 @@ impl Default for IkeSettings {
             close_ike_on_child_failure: false,
             inactivity_close_ike: false,
             replay_window: 32,
+            follow_redirects: true,
             make_before_break: true,
             ignore_acquire_ts: false,
             retry_initiate_interval: Duration::ZERO,

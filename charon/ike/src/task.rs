@@ -26,6 +26,7 @@ task_types! {
     IkeEstablish "IKE_ESTABLISH",
     IkeVendor "IKE_VENDOR",
     IkeRekey "IKE_REKEY",
+    IkeRedirect "IKE_REDIRECT",
     IkeReauthComplete "IKE_REAUTH_COMPLETE",
     IkeDelete "IKE_DELETE",
     IkeDpd "IKE_DPD",

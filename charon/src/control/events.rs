@@ -40,7 +40,10 @@ impl Events {
 impl Listener for Events {
     fn event(&self, ike_sa: &IkeSa, event: &Event) {
         match event {
-            Event::IkeStateChange { .. } | Event::ChildStateChange { .. } | Event::ChildFailed { .. } => {}
+            Event::IkeStateChange { .. }
+            | Event::IkeRedirect { .. }
+            | Event::ChildStateChange { .. }
+            | Event::ChildFailed { .. } => {}
             Event::IkeUpDown { up, ike } => self.broadcaster.emit("ike-updown", || {
                 let mut message = up_down(*up);
                 message.push_section(ike.name().to_owned(), show::ike_sa(ike, monotonic()));

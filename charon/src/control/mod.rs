@@ -26,6 +26,7 @@ mod load_pool;
 mod load_shared;
 mod log;
 mod operations;
+mod redirect;
 mod rekey;
 mod reload_settings;
 mod selector;
@@ -107,6 +108,7 @@ const COMMANDS: &[(&str, Command)] = &[
     ("initiate", initiate::run),
     ("terminate", terminate::run),
     ("rekey", rekey::run),
+    ("redirect", redirect::run),
     ("list-sas", list_sas::run),
     ("list-policies", list_policies::run),
 ];

@@ -7,6 +7,7 @@ use ike::IkeSaSnapshot;
 use ike::config::{ChildConfig, PeerConfig};
 use ike::ids::UniqueId;
 use ike::kernel::{SaId, SaUsage};
+use ike::wire::Gateway;
 use strongswan::credentials::AuthOptions;
 use strongswan::processing::ProcessorStats;
 
@@ -35,6 +36,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Rekeys an IKE_SA, or reauthenticates its peers.
     fn rekey_ike(&self, id: UniqueId, reauth: bool);
+
+    /// Sends the client of an IKE_SA to another gateway.
+    fn redirect(&self, id: UniqueId, gateway: Gateway);
 
     /// Rekeys a CHILD_SA.
     fn rekey_child(&self, child: UniqueId);

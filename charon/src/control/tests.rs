@@ -15,6 +15,7 @@ use ike::attributes::{Client as PoolClient, Pools as _};
 use ike::config::{ChildConfig, IkeVersion, PeerConfig};
 use ike::ids::{IfId, IkeSpi, Mark, Reqid, Spi, UniqueId};
 use ike::kernel::{SaId, SaUsage};
+use ike::wire::Gateway;
 use ike::{Algorithms, ChildSaSnapshot, ChildSaState, Event, IkeSa, IkeSaSnapshot, IkeSaState, NatSituation, TaskType};
 use strongswan::credentials::AuthOptions;
 use strongswan::crypto::{EncryptionAlgorithm, KeyExchangeMethod, PrfAlgorithm, Protocol, TransformType};
@@ -105,6 +106,10 @@ impl Operations for Fake {
 
     fn withdraw(&self, connection: &str, children: Vec<Arc<str>>, close_ike: bool) {
         self.note(format!("withdraw {connection} {children:?}{}", if close_ike { " close" } else { "" }));
+    }
+
+    fn redirect(&self, id: UniqueId, gateway: Gateway) {
+        self.note(format!("redirect [{id}] to {gateway}"));
     }
 
     fn rekey_ike(&self, id: UniqueId, reauth: bool) {
@@ -363,7 +368,7 @@ fn simple_queries_answer() {
     assert_eq!(flat(stats.section("workers").unwrap()), ["total=4", "idle=3", "active{}"]);
     assert_eq!(flat(stats.section("queues").unwrap()), ["critical=0", "high=0", "medium=0", "low=0"]);
     assert_eq!(fixture.failure("reload-settings", &Message::new()), "reloading '/etc/strongswan.conf' failed");
-    for missing in ["flush-certs", "install", "redirect", "Version", ""] {
+    for missing in ["flush-certs", "install", "Version", ""] {
         assert!(matches!(client.request(missing, &Message::new()), Err(ClientError::UnknownCommand(_))), "{missing}");
     }
 }
@@ -507,6 +512,54 @@ fn rekey_is_handed_over() {
     let none = ["success=no", "matches=0", "errmsg=no matching SAs to rekey found"];
     assert_eq!(ask(Message::new().with("child-id", 1_u32)), none);
     assert_eq!(fixture.fake.take_asked(), ["rekey [1]", "reauth [1]", "rekey {9}"]);
+}
+
+#[test]
+fn redirect_is_about_clients_that_fit_everything() {
+    let fixture = Fixture::new();
+    let client = |name, number, id, address: &str| {
+        let remote_id = Some(Identity::parse(id));
+        let remote = address.parse().unwrap();
+        Arc::new(IkeSaSnapshot { remote_id, remote, ..ike_snapshot(name, number, Vec::new()) })
+    };
+    *fixture.fake.ike_sas.lock() = vec![
+        client("gw", 1, "carol@example.org", "192.0.2.1:500"),
+        client("gw", 2, "dave@example.org", "192.0.2.9:500"),
+        client("rw", 3, "alice@example.com", "[2001:db8::9]:500"),
+    ];
+    let ask = |keys: &[(&'static str, &str)]| {
+        let message = keys.iter().fold(Message::new(), |message, (key, value)| message.with(*key, *value));
+        let answer = flat(&fixture.client().request("redirect", &message).unwrap()).join(" ");
+        (answer, fixture.fake.take_asked().join(" "))
+    };
+    let to = ("gateway", "gw2.example.org");
+    for (keys, ids) in [
+        (&[to, ("ike", "gw")][..], &[1, 2][..]),
+        (&[to, ("ike-id", "3")], &[3]),
+        (&[to, ("ike", "gw"), ("ike-id", "2")], &[2]),
+        (&[to, ("peer-ip", "192.0.2.1")], &[1]),
+        (&[to, ("peer-ip", "192.0.2.8/29")], &[2]),
+        (&[to, ("peer-ip", "192.0.2.1-192.0.2.9")], &[1, 2]),
+        (&[to, ("peer-ip", "2001:db8::/64")], &[3]),
+        (&[to, ("peer-id", "*@example.org")], &[1, 2]),
+        (&[to, ("peer-id", "*@example.org"), ("peer-ip", "192.0.2.9"), ("ike", "gw")], &[2]),
+    ] {
+        let asked: Vec<_> = ids.iter().map(|id| format!("redirect [{id}] to gw2.example.org")).collect();
+        assert_eq!(ask(keys), (format!("success=yes matches={}", ids.len()), asked.join(" ")), "{keys:?}");
+    }
+    for (keys, error) in [
+        (&[("ike", "gw")][..], "missing target gateway"),
+        (&[("gateway", "a b"), ("ike", "gw")], "unsupported gateway identity"),
+        (&[("gateway", "carol@example.org"), ("ike", "gw")], "unsupported gateway identity"),
+        (&[to, ("peer-ip", "somewhere")], "invalid peer IP selector"),
+        (&[to, ("peer-id", "")], "invalid peer identity selector"),
+        (&[to], "missing redirect selector"),
+    ] {
+        assert_eq!(ask(keys), (format!("success=no errmsg={error}"), String::new()), "{keys:?}");
+    }
+    for keys in [&[to, ("ike", "nobody")][..], &[to, ("peer-ip", "192.0.2.1"), ("ike", "rw")]] {
+        assert_eq!(ask(keys).0, "success=no matches=0 errmsg=no matching SAs to redirect found");
+    }
 }
 
 #[test]

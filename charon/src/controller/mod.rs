@@ -14,6 +14,7 @@ use std::time::Duration;
 use ike::config::{ChildConfig, PeerConfig};
 use ike::explain::Explanation;
 use ike::ids::UniqueId;
+use ike::wire::Gateway;
 use ike::{ChildSaState, Event, IkeSa, IkeSaState, InitiateChild, Input};
 use parking_lot::Mutex;
 use strongswan::log;
@@ -176,6 +177,11 @@ impl Controller {
     /// Rekeys an IKE_SA, or reauthenticates its peers. `false` if it does not exist.
     pub fn rekey_ike(&self, id: UniqueId, reauth: bool) -> bool {
         self.later(id, if reauth { Input::ReauthIke } else { Input::RekeyIke })
+    }
+
+    /// Sends the client of an IKE_SA to another gateway. `false` if it does not exist.
+    pub fn redirect(&self, id: UniqueId, gateway: Gateway) -> bool {
+        self.later(id, Input::Redirect(gateway))
     }
 
     /// Rekeys a CHILD_SA. `false` if it does not exist.
@@ -382,6 +388,7 @@ impl Listener for Controller {
             }
             Event::Explained(explanation) => self.explain(ike_sa, explanation),
             Event::IkeRekey { old, new } => self.succeed(old.unique_id, new.unique_id),
+            Event::IkeRedirect { successor } => self.succeed(ike_sa, *successor),
             Event::IkeUpDown { .. }
             | Event::IkeUpdate { .. }
             | Event::ChildUpDown { .. }

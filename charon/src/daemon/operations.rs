@@ -7,6 +7,7 @@ use ike::IkeSaSnapshot;
 use ike::config::{ChildConfig, PeerConfig};
 use ike::ids::UniqueId;
 use ike::kernel::{SaId, SaUsage};
+use ike::wire::Gateway;
 use strongswan::clock::MonoTime;
 use strongswan::credentials::AuthOptions;
 use strongswan::log;
@@ -50,6 +51,10 @@ impl Operations for DaemonOperations {
 
     fn rekey_ike(&self, id: UniqueId, reauth: bool) {
         self.controller.rekey_ike(id, reauth);
+    }
+
+    fn redirect(&self, id: UniqueId, gateway: Gateway) {
+        self.controller.redirect(id, gateway);
     }
 
     fn rekey_child(&self, child: UniqueId) {

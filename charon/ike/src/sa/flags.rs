@@ -18,6 +18,8 @@ bitflags::bitflags! {
         const PPK = 1 << 8;
         /// Exchanges between IKE_SA_INIT and IKE_AUTH (RFC 9242).
         const INTERMEDIATE = 1 << 11;
+        /// Redirection to other gateways (RFC 5685).
+        const REDIRECTION = 1 << 9;
     }
 }
 
@@ -43,6 +45,8 @@ bitflags::bitflags! {
         const REAUTHENTICATING = 1 << 7;
         /// A post-quantum pre-shared key is mixed into the keys.
         const PPK = 1 << 12;
+        /// The client was sent to another gateway.
+        const REDIRECTED = 1 << 13;
     }
 }
 

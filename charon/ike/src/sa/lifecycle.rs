@@ -58,7 +58,8 @@ impl IkeSa {
     }
 
     pub(super) fn resolve(&mut self) {
-        if let Some(config) = self.ike_config().cloned() {
+        if let Some(config) = self.ike_config() {
+            let config = self.redirected_config(config);
             self.push(Output::Resolve(config));
         }
     }
@@ -74,7 +75,8 @@ impl IkeSa {
             self.remote = remote;
             return;
         }
-        let names = self.ike_config().map(|config| config.remote_addrs.as_slice()).unwrap_or_default();
+        let config = self.ike_config().map(|config| self.redirected_config(config));
+        let names = config.as_ref().map(|config| config.remote_addrs.as_slice()).unwrap_or_default();
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let names = if names.is_empty() { "%any".to_owned() } else { names.join(", ") };
         let retry = env.settings.retry_initiate_interval;
@@ -331,8 +333,17 @@ impl IkeSa {
         self.destroy_with_event(env);
     }
 
-    /// Starts the initial exchange again under a new SPI.
+    /// Starts the initial exchange again under a new SPI, with the configured peer.
     pub(super) fn try_again(&mut self, env: &mut Env<'_>) {
+        self.forget_redirect();
+        let (local, remote) = (self.local.ip(), self.remote.ip());
+        self.start_over(env);
+        self.look_again(env, local, remote);
+        self.resolve();
+    }
+
+    /// Prepares to start again under a new SPI with whom [`Self::resolve`] finds.
+    pub(super) fn start_over(&mut self, env: &mut Env<'_>) {
         self.id.initiator = env.ids.ike_spi(env.rng, Some(self.id.initiator));
         let mut active = std::mem::take(&mut self.exchanges.active);
         active.iter_mut().for_each(|task| task.reset(self, env));
@@ -346,8 +357,7 @@ impl IkeSa {
         let keep = keep.into_iter().map(|task| Queued { task, due: env.now });
         self.exchanges.queued.splice(..0, keep);
         self.queue_initial(env);
-        self.look_again(env, self.local.ip(), self.remote.ip());
-        self.resolve();
+        self.timers.stop(Timer::Retransmit);
     }
 
     /// Forgets the addresses of both ends, but for the case that the configuration leads to none.

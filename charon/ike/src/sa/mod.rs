@@ -12,6 +12,7 @@ mod keys;
 mod lifecycle;
 mod mobility;
 mod path;
+mod redirect;
 mod restart;
 mod roam;
 mod state;
@@ -47,6 +48,7 @@ pub(crate) use keys::{AuthKeys, IkeKeys, IkeSeed};
 pub(crate) use lifecycle::{IdText, retry_delay};
 pub(crate) use mobility::{Mobility, Path, Wants};
 pub(crate) use path::Host;
+pub(crate) use redirect::Redirects;
 pub(crate) use timers::{Timer, Timers};
 
 /// Which side of an IKE_SA we are: the one that sent its first message (or rekeyed it) or the one that answered.
@@ -133,6 +135,8 @@ pub struct IkeSa {
     pub(crate) assigned: Option<Box<Assigned>>,
     /// What MOBIKE keeps, if it is in use.
     pub(crate) mobility: Option<Box<Mobility>>,
+    /// Other gateways that we were sent to.
+    pub(crate) redirects: Option<Box<Redirects>>,
     finished: bool,
     outputs: VecDeque<Output>,
 }
@@ -178,6 +182,7 @@ impl IkeSa {
             keying_tries: 0,
             assigned: None,
             mobility: None,
+            redirects: None,
             finished: false,
             outputs: VecDeque::new(),
         }
@@ -218,9 +223,11 @@ impl IkeSa {
             Input::MappingChanged { protocol, spi, remote } => self.mapping_changed(env, protocol, spi, remote),
             Input::Roam { address } => self.roam(env, address),
             Input::Replaced(action) => self.replaced(env, action),
+            Input::Redirect(gateway) => self.redirect(env, gateway),
             Input::Shutdown => self.shutdown(env),
         }
         self.pursue_update(env);
+        self.follow_redirect(env);
         self.start_exchange(env);
         self.rest();
     }
@@ -300,6 +307,8 @@ impl IkeSa {
     /// Whether another initiation of an equal connection may use this IKE_SA.
     pub fn is_reusable(&self) -> bool {
         !self.finished
+            && !self.conditions.contains(Conditions::REDIRECTED)
+            && !self.is_redirect_pending()
             && !matches!(self.state, IkeSaState::Deleting | IkeSaState::Rekeyed | IkeSaState::Destroying)
             && !self.exchanges.is_delete_queued()
     }

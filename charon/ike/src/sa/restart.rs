@@ -1,18 +1,27 @@
 //! IKE_SAs that take another one's place: after a failure, and to reauthenticate (spec §7.5, §9.4).
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strongswan::log;
 
 use super::lifecycle::retry_delay;
-use super::{ChildSaState, Conditions, IkeSa, IkeSaState, Role, Timer};
+use super::{ChildSaState, Conditions, IkeSa, IkeSaState, Redirects, Role, Timer};
 use crate::config::ChildConfig;
 use crate::env::Env;
 use crate::input::{InitiateChild, Input};
 use crate::output::Output;
 use crate::v2::tasks;
+
+/// Where the successor of an IKE_SA goes.
+enum Place {
+    /// To whom its connection names, once there is nobody else.
+    Configured,
+    /// To the same peer, and then takes its predecessor's place.
+    Same,
+    /// To another gateway, and then takes its predecessor's place.
+    Redirected(Box<Redirects>),
+}
 
 impl IkeSa {
     /// Restores what the CHILD_SAs' close or DPD actions ask for, as this IKE_SA is about to end.
@@ -49,7 +58,12 @@ impl IkeSa {
             log!(IKE, 1, "unable to reestablish IKE_SA due to asymmetric setup");
             return;
         }
-        self.create_successor(env, restart, None);
+        self.create_successor(env, restart, Place::Configured);
+    }
+
+    /// An IKE_SA that takes its place is on its way.
+    fn is_being_replaced(&self) -> bool {
+        self.conditions.intersects(Conditions::REAUTHENTICATING | Conditions::REDIRECTED) || self.is_redirect_pending()
     }
 
     /// Only the peer can initiate an IKE_SA like this one: it got its address from us.
@@ -57,19 +71,34 @@ impl IkeSa {
         !self.conditions.contains(Conditions::ORIGINAL_INITIATOR) && !self.remote_vips().is_empty()
     }
 
-    /// Creates and initiates an IKE_SA for the same connection; `hosts` spares it from resolving names.
-    fn create_successor(
+    /// Creates and initiates an IKE_SA with the gateway that we are redirected to.
+    pub(super) fn create_redirected(
         &mut self,
         env: &mut Env<'_>,
         children: Vec<InitiateChild>,
-        hosts: Option<(SocketAddr, SocketAddr)>,
+        redirects: Box<Redirects>,
     ) {
+        self.create_successor(env, children, Place::Redirected(redirects));
+    }
+
+    /// Creates and initiates an IKE_SA for the same connection.
+    fn create_successor(&mut self, env: &mut Env<'_>, children: Vec<InitiateChild>, place: Place) {
         let Some(config) = self.config().map(|config| env.config.latest(config)) else { return };
         let spi = env.ids.ike_spi(env.rng, None);
         let mut successor = Self::initiator(env.ids.ike_sa_id(), spi, config, env.now);
-        if let Some((local, remote)) = hosts {
-            successor.local = local;
-            successor.remote = remote;
+        let replaces = !matches!(place, Place::Configured);
+        match place {
+            Place::Configured => {}
+            Place::Same => {
+                successor.local = self.local;
+                successor.remote = self.remote;
+            }
+            Place::Redirected(redirects) => {
+                successor.redirects = Some(redirects);
+                self.report_redirect(successor.unique_id);
+            }
+        }
+        if replaces {
             successor.queue(env, Box::new(tasks::ReauthComplete::new(self.unique_id)));
         } else {
             successor.look_again(env, self.local.ip(), self.remote.ip());
@@ -89,7 +118,7 @@ impl IkeSa {
 
     /// Has the peers authenticate each other again.
     pub(crate) fn reauthenticate(&mut self, env: &mut Env<'_>) {
-        if self.conditions.contains(Conditions::REAUTHENTICATING) {
+        if self.is_being_replaced() {
             return;
         }
         match self.state {
@@ -136,14 +165,13 @@ impl IkeSa {
             self.conditions -= Conditions::REAUTHENTICATING;
             return;
         }
-        let hosts = (self.local, self.remote);
-        self.create_successor(env, children, Some(hosts));
+        self.create_successor(env, children, Place::Same);
     }
 
     /// Replaces the keys of the IKE_SA.
     pub(super) fn rekey(&mut self, env: &mut Env<'_>) {
         if self.state == IkeSaState::Established
-            && !self.conditions.contains(Conditions::REAUTHENTICATING)
+            && !self.is_being_replaced()
             && !self.exchanges.is_queued(crate::TaskType::IkeRekey)
             && !self.exchanges.is_active(crate::TaskType::IkeRekey)
         {

@@ -25,9 +25,10 @@ const INITIAL: [TaskType; 10] = [
 ];
 
 /// What goes first on an established IKE_SA; one task an exchange.
-const ESTABLISHED: [TaskType; 8] = [
+const ESTABLISHED: [TaskType; 9] = [
     TaskType::IkeMobike,
     TaskType::IkeDelete,
+    TaskType::IkeRedirect,
     TaskType::ChildDelete,
     TaskType::ChildCreate,
     TaskType::ChildRekey,
@@ -215,6 +216,9 @@ impl IkeSa {
 
     /// Starts again with IKE_SA_INIT under the same SPI: after COOKIE and INVALID_KE_PAYLOAD.
     fn restart(&mut self, env: &mut Env<'_>) {
+        if self.is_redirect_pending() {
+            return self.restart_elsewhere(env);
+        }
         let mut tasks = std::mem::take(&mut self.exchanges.active);
         tasks.iter_mut().for_each(|task| task.reset(self, env));
         let tasks = tasks.into_iter().map(|task| Queued { task, due: env.now });

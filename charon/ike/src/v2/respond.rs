@@ -191,6 +191,7 @@ impl IkeSa {
                     | NotifyType::Cookie2
                     | NotifyType::NatDetectionSourceIp
                     | NotifyType::NatDetectionDestinationIp => Some(Box::new(tasks::MobikeResponder::default())),
+                    NotifyType::Redirect => Some(Box::new(tasks::RedirectResponder)),
                     _ => None,
                 },
                 Payload::Delete(Delete::Ike) => Some(Box::new(tasks::IkeDeleteResponder::default())),

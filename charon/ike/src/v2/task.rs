@@ -199,6 +199,7 @@ fn exchange_of(kind: TaskType) -> Option<ExchangeType> {
         | TaskType::ChildDelete
         | TaskType::IkeDelete
         | TaskType::IkeDpd
+        | TaskType::IkeRedirect
         | TaskType::IkeReauthComplete => Some(ExchangeType::Informational),
         TaskType::IkeNatd
         | TaskType::IkeCertPre

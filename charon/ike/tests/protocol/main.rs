@@ -22,6 +22,7 @@ mod mobility;
 mod modes;
 mod multiple_ke;
 mod ppk;
+mod redirect;
 mod regressions;
 mod rekey;
 mod scripts;

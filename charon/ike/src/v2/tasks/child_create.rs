@@ -149,6 +149,8 @@ impl Task for ChildCreateInitiator {
                 return Ok(Progress::More);
             }
             ExchangeType::IkeAuth if sa.state() != IkeSaState::Established => return Ok(Progress::More),
+            // it is created with the other gateway
+            ExchangeType::IkeAuth if sa.is_redirect_pending() => return Ok(Progress::More),
             // childless: on with an exchange of its own
             ExchangeType::IkeAuth if !self.in_auth => return Ok(Progress::More),
             _ => {}

@@ -319,6 +319,8 @@ impl IkeRekeyResponder {
             Some("we are deleting")
         } else if sa.conditions.contains(Conditions::REAUTHENTICATING) {
             Some("we are reauthenticating")
+        } else if sa.conditions.contains(Conditions::REDIRECTED) {
+            Some("it moves to another gateway")
         } else if sa.children.iter().any(|child| half_open(child.state()))
             || sa.exchanges.is_active(TaskType::ChildCreate)
         {
@@ -519,6 +521,7 @@ impl IkeSa {
         if let Some(at) = self.timers.get(Timer::Keepalive) {
             new.timers.set(Timer::Keepalive, at);
         }
+        new.redirects = self.redirects.take();
         new.last_outbound = self.last_outbound;
         new.children = std::mem::take(&mut self.children);
         new.assigned = self.assigned.take();
@@ -529,6 +532,7 @@ impl IkeSa {
             }
         }
         let (old, successor) = (Arc::new(self.summary()), Arc::new(new.summary()));
+        new.follow_redirect(env);
         new.start_exchange(env);
         for timer in [Timer::Rekey, Timer::Reauth, Timer::Lifetime, Timer::Dpd, Timer::Keepalive, Timer::Queue] {
             self.timers.stop(timer);

@@ -30,6 +30,8 @@ pub(crate) struct InitInitiator {
     requested: Option<KeyExchangeMethod>,
     cookie: Option<Vec<u8>>,
     retries: u8,
+    /// We announced that we let ourselves be redirected.
+    follows_redirects: bool,
     proposals: Vec<Proposal>,
     /// IKE_SA_INIT is over, additional key exchanges follow.
     intermediate: bool,
@@ -87,6 +89,13 @@ impl Task for InitInitiator {
         if env.settings.signature_authentication {
             message.push(signature_hashes(sa));
         }
+        self.follows_redirects = env.settings.follow_redirects;
+        if self.follows_redirects {
+            message.push(match sa.redirected_from() {
+                Some(gateway) => Notify::redirected_from(gateway),
+                None => Notify::new(NotifyType::RedirectSupported),
+            });
+        }
         if may_use_ppk(sa, env) {
             message.notify(NotifyType::UsePpk);
         }
@@ -101,6 +110,14 @@ impl Task for InitInitiator {
         if cookie.is_some() && cookie == self.cookie.as_deref() {
             log!(IKE, 1, "ignore response with duplicate COOKIE notify");
             return Err(Veto);
+        }
+        // RFC 5685 §5: whoever did not see our nonce is not the gateway
+        if let Some(notify) = incoming.message.notify(NotifyType::Redirect) {
+            let nonce = self.nonce.as_ref().map(Nonce::as_bytes);
+            if !self.follows_redirects || notify.gateway().map(|(_, nonce)| nonce) != nonce {
+                log!(IKE, 1, "ignore response with invalid REDIRECT notify");
+                return Err(Veto);
+            }
         }
         Ok(())
     }
@@ -117,6 +134,12 @@ impl Task for InitInitiator {
         }
         if let Some(notify) = message.notify(NotifyType::InvalidKePayload) {
             return self.retry(sa, env, notify);
+        }
+        if let Some((gateway, _)) = message.notify(NotifyType::Redirect).and_then(Notify::gateway) {
+            return match sa.redirect_to(env, gateway) {
+                Ok(()) => Ok(Progress::Restart),
+                Err(_) => Err(Failure::Failed),
+            };
         }
         if let Some(notify) = message.error_notify() {
             log!(IKE, 1, "received {} notify error", notify.kind);
@@ -345,6 +368,13 @@ fn announced(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) {
             NotifyType::IntermediateExchangeSupported => sa.extensions |= Extensions::INTERMEDIATE,
             NotifyType::ChildlessIkev2Supported => sa.extensions |= Extensions::CHILDLESS,
             NotifyType::MultipleAuthSupported => sa.extensions |= Extensions::MULTIPLE_AUTH,
+            NotifyType::RedirectSupported => sa.extensions |= Extensions::REDIRECTION,
+            NotifyType::RedirectedFrom => {
+                sa.extensions |= Extensions::REDIRECTION;
+                if let Some((gateway, _)) = notify.gateway() {
+                    log!(IKE, 1, "client got redirected from {gateway}");
+                }
+            }
             NotifyType::UsePpk if may_use_ppk(sa, env) => sa.extensions |= Extensions::PPK,
             _ => {}
         }

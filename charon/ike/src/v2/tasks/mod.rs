@@ -20,6 +20,7 @@ mod mobike;
 mod natd;
 mod proposals;
 mod reauth_complete;
+mod redirect;
 mod vendor;
 
 pub(in crate::v2) use auth::check;
@@ -32,6 +33,7 @@ pub(crate) use ike_delete::{IkeDeleteInitiator, IkeDeleteResponder};
 pub(crate) use ike_rekey::{IkeRekeyInitiator, IkeRekeyResponder};
 pub(crate) use mobike::{MobikeInitiator, MobikeResponder};
 pub(crate) use reauth_complete::ReauthComplete;
+pub(crate) use redirect::{RedirectInitiator, RedirectResponder};
 
 use super::task::Task;
 

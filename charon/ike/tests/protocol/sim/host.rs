@@ -7,13 +7,14 @@ use std::time::Duration;
 use ike::config::{ChildConfig, PeerConfig};
 use ike::ids::UniqueId;
 use ike::kernel::{Direction, Features};
-use ike::wire::{ExchangeType, Header, Message, Notify, NotifyType, Received};
+use ike::wire::{ExchangeType, Header, Message, MessageId, Notify, NotifyType, Received};
 use ike::{
     Duplicate, DuplicateAction, Env, Event, IkeSa, IkeSaSnapshot, IkeSettings, InitiateChild, Input, Output, Peers,
     Role,
 };
 use strongswan::clock::{MonoTime, UnixTime};
 use strongswan::credentials::Store;
+use strongswan::host::HostSpec;
 use strongswan::identity::Identity;
 
 use super::attributes::{SimHandlers, SimPools};
@@ -41,6 +42,8 @@ pub struct Host {
     pub events: Vec<Event>,
     /// Traps that were asked for.
     pub traps: Vec<Arc<ChildConfig>>,
+    /// What its resolver knows.
+    pub names: Vec<(&'static str, IpAddr)>,
     /// Answer initial requests without a cookie by asking for one.
     pub demand_cookies: bool,
     /// Suspended until then: it hears and does nothing.
@@ -81,6 +84,7 @@ impl Host {
             sas: Vec::new(),
             events: Vec::new(),
             traps: Vec::new(),
+            names: Vec::new(),
             demand_cookies: false,
             asleep_until: None,
             lag: Duration::ZERO,
@@ -246,16 +250,14 @@ impl Host {
         };
         let id = match header.receiver_spi() {
             Some(spi) => self.sas.iter().find(|sa| sa.id().local() == Some(spi)).map(IkeSa::unique_id),
-            None if header.is_request() && header.exchange == ExchangeType::IkeSaInit => {
-                match self.half_open(&header, from) {
-                    Some(id) => Some(id),
-                    None if self.demand_cookies && !has_cookie(&data) => {
-                        self.answer_with_cookie(&header, to, from);
-                        return;
-                    }
-                    None => Some(self.respond(now, &header)),
+            None if is_initial(&header) => match self.half_open(&header, from) {
+                Some(id) => Some(id),
+                None if self.demand_cookies && !has_cookie(&data) => {
+                    self.answer_with_cookie(&header, to, from);
+                    return;
                 }
-            }
+                None => Some(self.respond(now, &header)),
+            },
             None => None,
         };
         match id {
@@ -339,7 +341,10 @@ impl Host {
                     self.events.push(event);
                 }
                 Output::Resolve(config) => {
-                    let remote = config.remote_addrs.iter().find_map(strongswan::host::HostSpec::address);
+                    let named =
+                        |name: &str| self.names.iter().find(|(known, _)| *known == name).map(|(_, address)| *address);
+                    let remote = |spec: &HostSpec| spec.address().or_else(|| spec.name().and_then(named));
+                    let remote = config.remote_addrs.iter().find_map(remote);
                     let hosts = remote.map(|remote| (self.socket(), SocketAddr::new(remote, config.remote_port)));
                     self.input(now, id, Input::Resolved(hosts));
                 }
@@ -352,6 +357,11 @@ impl Host {
             }
         }
     }
+}
+
+/// What a receiver lets through to become an IKE_SA.
+fn is_initial(header: &Header) -> bool {
+    header.is_request() && header.exchange == ExchangeType::IkeSaInit && header.message_id == MessageId::ZERO
 }
 
 fn has_cookie(data: &[u8]) -> bool {
@@ -385,6 +395,7 @@ fn describe_event(event: &Event) -> String {
         Event::IkeStateChange { old, new } => format!("IKE_SA {old} => {new}"),
         Event::IkeUpDown { up, ike } => format!("IKE_SA {} {}", ike.unique_id, if *up { "up" } else { "down" }),
         Event::IkeRekey { old, new } => format!("IKE_SA {} rekeyed by {}", old.unique_id, new.unique_id),
+        Event::IkeRedirect { successor } => format!("IKE_SA redirected, {successor} takes its place"),
         Event::IkeUpdate { local, remote, .. } => format!("IKE_SA update {local} {remote}"),
         Event::ChildStateChange { child, old, new } => format!("CHILD_SA {child} {old} => {new}"),
         Event::ChildUpDown { up, child, .. } => {

@@ -3,6 +3,7 @@
 use strongswan::identity::Identity;
 use strongswan::log;
 
+use super::super::redirect;
 use super::ppk;
 use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{PeerConfig, UniquePolicy};
@@ -112,6 +113,7 @@ impl Task for AuthInitiator {
         if let Some(handshake) = sa.handshake() {
             handshake.verified = proof;
         }
+        redirect::accept(sa, env, incoming);
         Ok(Progress::Done)
     }
 }
