@@ -11,6 +11,7 @@ use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri};
 
 use crate::bus::log::config::{FileLog, LogConfig, SysLog};
 use crate::bus::log::{Facility, Levels, LineFormat, Stream, TimePrecision};
+use crate::kernel::netlink::InterfaceFilter;
 use crate::manager::{ManagerSettings, NumberSettings};
 use crate::net::{DelaySettings, FloodSettings, ReceiverSettings, SocketSettings};
 
@@ -131,6 +132,7 @@ pub fn receiver(settings: &Settings) -> ReceiverSettings {
         initiator_only: s.get_bool("initiator_only", false),
         max_packet: s.get_int("max_packet", ReceiverSettings::default().max_packet),
         delay: delay(&s, "receive"),
+        interfaces: InterfaceFilter::from_settings(settings),
     }
 }
 

@@ -259,8 +259,8 @@ impl Traps {
         };
         log!(KNL, 1, "creating acquire job for policy {source} === {destination} with reqid {{{reqid}}}");
         let Some(manager) = self.manager.upgrade() else { return };
-        let child =
-            InitiateChild { config: Arc::clone(&trap.child), reqid: Some(reqid), packet: Some((source, destination)) };
+        let packet = Some((source, destination));
+        let child = InitiateChild { reqid: Some(reqid), packet, ..InitiateChild::new(Arc::clone(&trap.child)) };
         let traps = Arc::clone(self);
         let on_start = Box::new(move |sa: &IkeSa| {
             if let Some(served) = traps.state.lock().pending.get_mut(&pending) {

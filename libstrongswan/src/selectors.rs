@@ -133,6 +133,12 @@ impl TrafficSelector {
         Self { addresses: AddressRange::all(Family::Ipv4), protocol, ports, dynamic: true }
     }
 
+    /// The same for whatever address is `dynamic`.
+    #[must_use]
+    pub fn to_dynamic(&self) -> Self {
+        Self::dynamic(self.protocol, self.ports)
+    }
+
     /// Parses `addr[protocol/port]`, where `addr` may be `dynamic`.
     ///
     /// # Errors

@@ -51,8 +51,8 @@ pub trait Pools: Send + Sync {
 
 /// Uses for attributes that a gateway assigns.
 pub trait AttributeHandlers: Send + Sync {
-    /// What to ask for, next to virtual IPs like these.
-    fn requests(&self, addresses: &[IpAddr]) -> Vec<CpAttribute>;
+    /// What to ask for on this connection, next to virtual IPs like these.
+    fn requests(&self, connection: &str, addresses: &[IpAddr]) -> Vec<CpAttribute>;
 
     /// Puts an attribute to use, until the result is dropped. `None` if there is no use for it.
     fn handle(&self, attribute: &CpAttribute) -> Option<Box<dyn Held>>;
@@ -73,7 +73,7 @@ impl Pools for NoAttributes {
 }
 
 impl AttributeHandlers for NoAttributes {
-    fn requests(&self, _: &[IpAddr]) -> Vec<CpAttribute> {
+    fn requests(&self, _: &str, _: &[IpAddr]) -> Vec<CpAttribute> {
         Vec::new()
     }
 

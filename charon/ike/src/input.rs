@@ -7,7 +7,7 @@ use strongswan::crypto::Protocol;
 use strongswan::selectors::TrafficSelector;
 
 use crate::config::ChildConfig;
-use crate::ids::{Reqid, Spi, UniqueId};
+use crate::ids::{Mark, Reqid, Spi, UniqueId};
 use crate::wire::Gateway;
 
 /// An input of [`IkeSa::handle`](crate::IkeSa::handle).
@@ -94,12 +94,27 @@ pub struct InitiateChild {
     pub reqid: Option<Reqid>,
     /// Selectors of the packet that triggered it: source, destination.
     pub packet: Option<(TrafficSelector, TrafficSelector)>,
+    /// What it takes over from a CHILD_SA of an IKE_SA that is reauthenticated.
+    pub previous: Option<Box<PreviousChild>>,
+}
+
+/// What survives reauthentication of a CHILD_SA that is created anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreviousChild {
+    /// Inbound mark.
+    pub mark_in: Mark,
+    /// Outbound mark.
+    pub mark_out: Mark,
+    /// Selectors of our side, `dynamic` where they were.
+    pub local_ts: Vec<TrafficSelector>,
+    /// Selectors of the peer's side, `dynamic` where they were.
+    pub remote_ts: Vec<TrafficSelector>,
 }
 
 impl InitiateChild {
     /// An initiation that no packet triggered.
     pub fn new(config: Arc<ChildConfig>) -> Self {
-        Self { config, reqid: None, packet: None }
+        Self { config, reqid: None, packet: None, previous: None }
     }
 }
 

@@ -25,7 +25,7 @@ mod v2;
 pub mod wire;
 
 pub use env::{ConfigSource, Duplicate, Env, Peers, ReqidKey, UniqueIds};
-pub use input::{DuplicateAction, InitiateChild, Input};
+pub use input::{DuplicateAction, InitiateChild, Input, PreviousChild};
 pub use output::{Alert, Event, Output, Transmit};
 pub use sa::{ChildSaState, IkeSa, IkeSaId, IkeSaState, Role};
 pub use settings::IkeSettings;

@@ -33,7 +33,7 @@ use crate::jobs::{KernelEvents, ProcessMessage};
 use crate::kernel::{self, DataPlane, DataPlaneError};
 use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
 use crate::net::{Delivery, NoSockets, Receiver, Sender, Sockets};
-use crate::pools::{AttributesForAll, Pools, Resolve, ResolveSettings};
+use crate::pools::{AttributesForAll, Pcscf, PcscfConnections, Pools, Resolve, ResolveSettings};
 use crate::settings;
 use crate::traps::Traps;
 use crate::updown::{ScriptDns, Updown, UpdownSettings};
@@ -88,6 +88,7 @@ pub struct Base {
     settings: Mutex<Settings>,
     ike_settings: Arc<ArcSwap<IkeSettings>>,
     attributes: Arc<ArcSwap<AttributesForAll>>,
+    p_cscf: Arc<ArcSwap<PcscfConnections>>,
     credentials: Arc<Store>,
     loggers: Arc<Loggers>,
     options: Options,
@@ -104,6 +105,7 @@ impl Base {
             settings: Mutex::new(settings),
             ike_settings: Arc::default(),
             attributes: Arc::default(),
+            p_cscf: Arc::default(),
             credentials: Arc::default(),
             loggers,
             options,
@@ -135,6 +137,7 @@ impl Base {
         self.loggers.configure(&settings::loggers(settings, self.options.levels, self.options.use_syslog));
         self.store_ike_settings(settings::ike(settings));
         self.attributes.store(Arc::new(AttributesForAll::from_settings(settings)));
+        self.p_cscf.store(Arc::new(PcscfConnections::from_settings(settings)));
         self.credentials.set_options(settings::trust_options(settings));
         set_rdn_matching(settings::rdn_matching(settings));
         if let Some(reload) = self.on_reload.get() {
@@ -229,6 +232,7 @@ impl Daemon {
         if updown_settings.load && updown_settings.dns_handler {
             handlers = Arc::new(ScriptDns::before(handlers));
         }
+        let handlers: Arc<dyn AttributeHandlers> = Arc::new(Pcscf::before(Arc::clone(&base.p_cscf), handlers));
         let updown = Updown::new(updown_settings, Box::new(kernel::interface_of));
         let manager = Manager::new(
             settings::manager(&settings),

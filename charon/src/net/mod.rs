@@ -4,6 +4,7 @@ mod batch;
 mod cookie;
 mod delay;
 mod flood;
+mod interfaces;
 mod quiet;
 mod receiver;
 mod sender;

@@ -17,13 +17,16 @@ use strongswan::log;
 use strongswan::processing::{Job, Processor, monotonic, spawn};
 use strongswan::sync::thread::JoinHandle;
 
+use super::Bracketed;
 use super::Sender;
 use super::batch::{Batch, Meta};
 use super::cookie;
 use super::delay::DelaySettings;
 use super::flood::{FloodGuard, FloodSettings, Verdict};
+use super::interfaces::Interfaces;
 use super::quiet::Quiet;
 use super::sockets::{NON_ESP_MARKER, Sockets, needs_marker};
+use crate::kernel::netlink::InterfaceFilter;
 use crate::manager::{HalfOpen, HalfOpenEntry};
 
 /// Jobs that may wait for a worker before messages are dropped. Workers serve as many in a second or two, when a peer sends
@@ -34,7 +37,7 @@ const MAX_QUEUED: usize = 8192;
 const KEEPALIVE: [u8; 1] = [0xff];
 
 /// Settings of the receiver.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiverSettings {
     /// Limits of IKE_SA_INIT requests.
     pub flood: FloodSettings,
@@ -44,6 +47,8 @@ pub struct ReceiverSettings {
     pub max_packet: usize,
     /// `receive_delay*`
     pub delay: DelaySettings,
+    /// `interfaces_use`, `interfaces_ignore`
+    pub interfaces: InterfaceFilter,
 }
 
 impl Default for ReceiverSettings {
@@ -53,6 +58,7 @@ impl Default for ReceiverSettings {
             initiator_only: false,
             max_packet: 10_000,
             delay: DelaySettings::default(),
+            interfaces: InterfaceFilter::All,
         }
     }
 }
@@ -110,7 +116,8 @@ impl Receiver {
         let mut rng = SystemRng;
         let guard = FloodGuard::new(settings.flood, half_open, &mut rng);
         let sockets = Arc::clone(sender.sockets());
-        let screen = Screen { settings, guard, rng: Box::new(rng), sender, quiet: Quiet::default() };
+        let interfaces = Interfaces::new(settings.interfaces.clone());
+        let screen = Screen { settings, interfaces, guard, rng: Box::new(rng), sender, quiet: Quiet::default() };
         let thread = spawn("receiver", move || receive(&sockets, &stopped, screen, &delivery))?;
         Ok(Self { stop: Mutex::new(Some(stop)), thread: Mutex::new(Some(thread)) })
     }
@@ -177,6 +184,7 @@ struct Screen {
     rng: Box<dyn Rng>,
     sender: Sender,
     quiet: Quiet,
+    interfaces: Interfaces,
 }
 
 impl Screen {
@@ -192,6 +200,10 @@ impl Screen {
         }
         if datagram.len() < NON_ESP_MARKER.len() {
             log!(NET, 3, "received packet is too short ({} bytes)", datagram.len());
+            return None;
+        }
+        if !self.interfaces.concern_us(local.ip(), monotonic) {
+            log!(NET, 3, "received packet from {} to {} on ignored interface", Bracketed(remote), Bracketed(local));
             return None;
         }
         let message: &[u8] = if needs_marker(local, remote) {

@@ -8,12 +8,14 @@
 mod attribute;
 mod attributes_for_all;
 mod bounds;
+mod p_cscf;
 mod pool;
 mod resolve;
 
 pub use attribute::{Attribute, AttributeError};
 pub use attributes_for_all::AttributesForAll;
 pub use bounds::{Bounds, BoundsError};
+pub use p_cscf::{Pcscf, PcscfConnections};
 pub use pool::{LeaseInfo, Pool};
 pub use resolve::{Resolve, ResolveSettings};
 

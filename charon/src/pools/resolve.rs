@@ -107,7 +107,7 @@ fn server(attribute: &CpAttribute) -> Option<IpAddr> {
 }
 
 impl AttributeHandlers for Resolve {
-    fn requests(&self, addresses: &[IpAddr]) -> Vec<CpAttribute> {
+    fn requests(&self, _connection: &str, addresses: &[IpAddr]) -> Vec<CpAttribute> {
         if self.0.settings == ResolveSettings::Off {
             return Vec::new();
         }
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn only_what_can_be_used_is_asked_for_and_taken() {
         let handler = handler(ResolveSettings::File("/nonexistent/resolv.conf".into()));
-        let kinds = |addresses: &[IpAddr]| handler.requests(addresses).iter().map(|a| a.kind).collect::<Vec<_>>();
+        let kinds = |addresses: &[IpAddr]| handler.requests("gw", addresses).iter().map(|a| a.kind).collect::<Vec<_>>();
         let (v4, v6) = (IpAddr::from([0, 0, 0, 0]), IpAddr::from([0u16; 8]));
         assert_eq!(kinds(&[v4]), [CpAttributeType::InternalIp4Dns]);
         assert_eq!(kinds(&[v6, v4]), [CpAttributeType::InternalIp4Dns, CpAttributeType::InternalIp6Dns]);

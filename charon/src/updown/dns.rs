@@ -22,11 +22,11 @@ impl ScriptDns {
 const KINDS: [CpAttributeType; 2] = [CpAttributeType::InternalIp4Dns, CpAttributeType::InternalIp6Dns];
 
 impl AttributeHandlers for ScriptDns {
-    fn requests(&self, addresses: &[IpAddr]) -> Vec<CpAttribute> {
+    fn requests(&self, connection: &str, addresses: &[IpAddr]) -> Vec<CpAttribute> {
         let families = [IpAddr::is_ipv4, IpAddr::is_ipv6];
         let wanted = KINDS.into_iter().zip(families).filter(|(_, is_family)| addresses.iter().any(is_family));
         let ours = wanted.map(|(kind, _)| CpAttribute::new(kind, &[]));
-        let others = self.others.requests(addresses);
+        let others = self.others.requests(connection, addresses);
         ours.chain(others.into_iter().filter(|attribute| !KINDS.contains(&attribute.kind))).collect()
     }
 
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn servers_are_held_for_scripts_and_short_ones_refused() {
         let dns = ScriptDns::before(Arc::new(NoAttributes));
-        assert_eq!(dns.requests(&["0.0.0.0".parse().unwrap()]), [CpAttribute::new(KINDS[0], &[])]);
+        assert_eq!(dns.requests("gw", &["0.0.0.0".parse().unwrap()]), [CpAttribute::new(KINDS[0], &[])]);
         let held = dns.handle(&CpAttribute::new(KINDS[0], &[10, 0, 0, 53])).unwrap();
         assert_eq!(held.dns_server(), Some("10.0.0.53".parse().unwrap()));
         assert!(dns.handle(&CpAttribute::new(KINDS[1], &[10, 0, 0, 53])).is_none());

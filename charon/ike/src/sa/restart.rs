@@ -1,15 +1,17 @@
 //! IKE_SAs that take another one's place: after a failure, and to reauthenticate (spec §7.5, §9.4).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use strongswan::log;
+use strongswan::selectors::TrafficSelector;
 
 use super::lifecycle::retry_delay;
 use super::{ChildSaState, Conditions, IkeSa, IkeSaState, Redirects, Role, Timer};
 use crate::config::ChildConfig;
 use crate::env::Env;
-use crate::input::{InitiateChild, Input};
+use crate::input::{InitiateChild, Input, PreviousChild};
 use crate::output::Output;
 use crate::v2::tasks;
 
@@ -39,7 +41,8 @@ impl IkeSa {
             }
             let action = if closed { child.config.close_action } else { child.config.dpd_action };
             if all || action.start {
-                request(&mut restart, InitiateChild::new(Arc::clone(&child.config)));
+                let previous = all.then(|| Box::new(self.previous(child)));
+                request(&mut restart, InitiateChild { previous, ..InitiateChild::new(Arc::clone(&child.config)) });
             }
             if !all && action.trap {
                 trap.push(Arc::clone(&child.config));
@@ -159,13 +162,32 @@ impl IkeSa {
         }
         let live = self.children.iter().filter(|child| child.state() == ChildSaState::Installed);
         let mut children = Vec::new();
-        live.for_each(|child| request(&mut children, InitiateChild::new(Arc::clone(&child.config))));
+        for child in live {
+            let previous = Some(Box::new(self.previous(child)));
+            request(&mut children, InitiateChild { previous, ..InitiateChild::new(Arc::clone(&child.config)) });
+        }
         if children.is_empty() {
             log!(IKE, 1, "unable to reauthenticate IKE_SA, no CHILD_SA to recreate");
             self.conditions -= Conditions::REAUTHENTICATING;
             return;
         }
         self.create_successor(env, children, Place::Same);
+    }
+
+    /// What a CHILD_SA hands on to the one that is created in its place on another IKE_SA. The addresses that `dynamic`
+    /// stands for may be others there.
+    fn previous(&self, child: &super::ChildSa) -> PreviousChild {
+        let hosts = self.dynamic_hosts();
+        let freed = |selectors: &[TrafficSelector], hosts: &[IpAddr]| {
+            let was_dynamic = |ts: &TrafficSelector| hosts.iter().any(|host| ts.is_host(Some(*host)));
+            selectors.iter().map(|ts| if was_dynamic(ts) { ts.to_dynamic() } else { *ts }).collect()
+        };
+        PreviousChild {
+            mark_in: child.tags.mark_in,
+            mark_out: child.tags.mark_out,
+            local_ts: freed(&child.local_ts, &hosts.local),
+            remote_ts: freed(&child.remote_ts, &hosts.remote),
+        }
     }
 
     /// Replaces the keys of the IKE_SA.
@@ -183,7 +205,9 @@ impl IkeSa {
 /// Adds a CHILD_SA to those that are to be created, unless it is one of them: there are two of a configuration while it is
 /// rekeyed, and somebody may have asked for what exists. Dynamic reqids went with the CHILD_SAs they belonged to.
 fn request(wanted: &mut Vec<InitiateChild>, child: InitiateChild) {
-    let same = |other: &InitiateChild| *other.config == *child.config && other.packet == child.packet;
+    let same = |other: &InitiateChild| {
+        *other.config == *child.config && other.packet == child.packet && other.previous == child.previous
+    };
     if !wanted.iter().any(same) {
         wanted.push(child);
     }

@@ -102,6 +102,39 @@ fn unique_marks_survive_rekeying() {
 }
 
 #[test]
+fn reauthentication_keeps_unique_marks_and_narrowed_selectors() {
+    for make_before_break in [true, false] {
+        let mut sim = Sim::pair();
+        sim.hosts[A].settings.make_before_break = make_before_break;
+        sim.configure_host(A, |peer| {
+            let child = Arc::make_mut(&mut peer.children[0]);
+            child.mark_in = MarkConfig { value: MarkValue::Unique, mask: u32::MAX };
+            child.mark_out = child.mark_in;
+            child.local_ts.push(TrafficSelector::dynamic(0, PortRange::ANY));
+        });
+        sim.configure_host(B, |peer| {
+            let child = Arc::make_mut(&mut peer.children[0]);
+            child.remote_ts = vec![TrafficSelector::parse("10.1.7.0/24").unwrap()];
+            child.remote_ts.push(TrafficSelector::dynamic(0, PortRange::ANY));
+        });
+        sim.establish();
+        let seen = |sim: &Sim| {
+            let child = sim.hosts[A].snapshots().remove(0).children.remove(0);
+            (child.mark_in, child.local_ts.clone())
+        };
+        let before = seen(&sim);
+        assert_eq!(before.1.len(), 2, "{:?}", before.1);
+        let count = sim.trace.count("10.1.7.0/24");
+        sim.input(A, Input::ReauthIke);
+        sim.settle();
+        sim.assert_established(1, 1);
+        assert_eq!(seen(&sim).1, before.1);
+        assert_eq!(seen(&sim).0, before.0);
+        assert!(sim.trace.count("10.1.7.0/24") > count);
+    }
+}
+
+#[test]
 fn a_child_with_unique_marks_is_no_duplicate_of_another() {
     for (mark, children) in [(MarkValue::Fixed(1), 1), (MarkValue::Unique, 2)] {
         let mut sim = Sim::pair();

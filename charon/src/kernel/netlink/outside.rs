@@ -37,7 +37,7 @@ impl InterfaceFilter {
     }
 
     /// Whether it lets the interface of this name through.
-    pub(in crate::kernel) fn lets(&self, name: &str) -> bool {
+    pub(crate) fn lets(&self, name: &str) -> bool {
         let among = |names: &[String]| names.iter().any(|known| known == name);
         match self {
             Self::All => true,

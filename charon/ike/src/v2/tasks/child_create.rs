@@ -36,6 +36,7 @@ impl ChildCreateInitiator {
     pub(crate) fn new(request: InitiateChild) -> Self {
         let mut offer = Offer::new(std::sync::Arc::clone(&request.config));
         offer.packet = request.packet;
+        offer.previous.clone_from(&request.previous);
         Self { request, offer, in_auth: false, deleted_spis: DeletedSpis::default(), withdrawn: false }
     }
 

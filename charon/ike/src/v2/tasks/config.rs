@@ -109,7 +109,7 @@ impl Task for ConfigInitiator {
         let vips = if owned.is_empty() { configured } else { owned };
         if !vips.is_empty() {
             let mut attributes: Vec<_> = vips.iter().copied().map(attribute).collect();
-            attributes.extend(env.handlers.requests(&vips));
+            attributes.extend(env.handlers.requests(sa.name(), &vips));
             self.asked = true;
             message.push(Cp { kind: CpType::Request, attributes });
         }

@@ -71,7 +71,7 @@ pub struct SimHandlers {
 }
 
 impl AttributeHandlers for SimHandlers {
-    fn requests(&self, _: &[IpAddr]) -> Vec<CpAttribute> {
+    fn requests(&self, _: &str, _: &[IpAddr]) -> Vec<CpAttribute> {
         vec![CpAttribute::new(CpAttributeType::InternalIp4Dns, &[])]
     }
 

@@ -282,7 +282,8 @@ impl Answer {
             Mode::Beet if self.beet => Mode::Beet,
             _ => Mode::Tunnel,
         };
-        let (local, remote) = own_selectors(sa, &child.config, child.mode, &sa.dynamic_hosts());
+        let (local, remote) =
+            own_selectors(sa, (&child.config.local_ts, &child.config.remote_ts), child.mode, &sa.dynamic_hosts());
         child.local_ts = narrow(&local, &asked.local);
         child.remote_ts = narrow(&remote, &asked.remote);
         if !fits_mode(child, sa) {

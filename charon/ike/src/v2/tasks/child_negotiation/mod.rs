@@ -65,18 +65,18 @@ struct Secrets<'a> {
 /// Configured selectors with addresses in place of `dynamic`; transport mode has no others than the endpoints.
 fn own_selectors(
     sa: &IkeSa,
-    config: &ChildConfig,
+    (local_ts, remote_ts): (&[TrafficSelector], &[TrafficSelector]),
     mode: Mode,
     hosts: &DynamicHosts,
 ) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
     if mode != Mode::Transport {
-        return (resolve(&config.local_ts, &hosts.local), resolve(&config.remote_ts, &hosts.remote));
+        return (resolve(local_ts, &hosts.local), resolve(remote_ts, &hosts.remote));
     }
     let side = |configured: &[TrafficSelector], host| {
         let to_host: Vec<_> = configured.iter().map(|ts| ts.with_address(host)).collect();
         resolve(&to_host, &[host])
     };
-    (side(&config.local_ts, sa.local.ip()), side(&config.remote_ts, sa.remote.ip()))
+    (side(local_ts, sa.local.ip()), side(remote_ts, sa.remote.ip()))
 }
 
 /// Selectors of transport mode that crossed a NAT: they name addresses as the peer sees them, and mean the endpoints

@@ -12,6 +12,7 @@ use super::{Inherited, Secrets, agree_mode, announce, behind_nat, few_policies, 
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
+use crate::input::PreviousChild;
 use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, Tags};
 use crate::snapshot::Algorithms;
@@ -48,6 +49,8 @@ pub(in crate::v2::tasks) struct Offer {
     pub(in crate::v2::tasks) inherited: Option<Inherited>,
     /// Selectors of the packet that triggered it: source, destination.
     pub(in crate::v2::tasks) packet: Option<(TrafficSelector, TrafficSelector)>,
+    /// What it takes over from a CHILD_SA of another IKE_SA.
+    pub(in crate::v2::tasks) previous: Option<Box<PreviousChild>>,
     /// The CHILD_SA under negotiation.
     pub(in crate::v2::tasks) child: Option<Box<ChildSa>>,
     proposals: Vec<Proposal>,
@@ -66,6 +69,7 @@ impl Offer {
             config,
             inherited: None,
             packet: None,
+            previous: None,
             child: None,
             proposals: Vec::new(),
             requested: None,
@@ -148,10 +152,13 @@ impl Offer {
     }
 
     fn create(&self, sa: &mut IkeSa, env: &Env<'_>) -> Box<ChildSa> {
-        let tags = match &self.inherited {
+        let mut tags = match &self.inherited {
             Some(inherited) => inherited.tags,
             None => Tags::allocate(env.ids, sa.interfaces(env), &self.config),
         };
+        if let Some(previous) = &self.previous {
+            (tags.mark_in, tags.mark_out) = (previous.mark_in, previous.mark_out);
+        }
         let mut child = ChildSa::new(env.ids.child_sa_id(), Arc::clone(&self.config), sa.endpoints(), tags);
         child.initiator = true;
         if let Some(inherited) = &self.inherited {
@@ -191,12 +198,16 @@ impl Offer {
         propose: bool,
     ) -> (Vec<TrafficSelector>, Vec<TrafficSelector>) {
         let hosts = sa.dynamic_hosts();
+        let configured: (&[TrafficSelector], &[TrafficSelector]) = match &self.previous {
+            Some(previous) => (&previous.local_ts, &previous.remote_ts),
+            None => (&self.config.local_ts, &self.config.remote_ts),
+        };
         let (mut local, mut remote) = match &self.inherited {
             Some(inherited) => (inherited.local_ts.clone(), inherited.remote_ts.clone()),
             None if propose && child.mode != Mode::Transport => {
-                (sa.propose_local(&self.config.local_ts, &hosts), resolve(&self.config.remote_ts, &hosts.remote))
+                (sa.propose_local(configured.0, &hosts), resolve(configured.1, &hosts.remote))
             }
-            None => own_selectors(sa, &self.config, child.mode, &hosts),
+            None => own_selectors(sa, configured, child.mode, &hosts),
         };
         if let Some((source, destination)) = self.packet.as_ref().filter(|_| !env.settings.ignore_acquire_ts) {
             local.insert(0, *source);
