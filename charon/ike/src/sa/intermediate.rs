@@ -21,6 +21,8 @@ pub(crate) struct Intermediate {
     outstanding: VecDeque<KeyExchangeMethod>,
     /// IntAuth_i and IntAuth_r so far; empty before the first exchange.
     covered: [Vec<u8>; 2],
+    /// What is in front of the content in the first fragment of a message that is not complete.
+    prefix: Vec<u8>,
     /// Message ID of the first IKE_AUTH exchange.
     auth_id: Option<MessageId>,
     /// The responder's next keys: its response still goes out under the current ones.
@@ -65,6 +67,19 @@ impl IkeSa {
         if let Some(handshake) = self.handshake() {
             handshake.intermediate.auth_id.get_or_insert(id);
         }
+    }
+
+    /// Keeps what is in front of the content in the first fragment of an IKE_INTERMEDIATE message: headers, unless the
+    /// peer means no good. Of more than `limit` nothing is kept, and authentication fails.
+    pub(crate) fn keep_prefix(&mut self, prefix: Vec<u8>, limit: usize) {
+        if let Some(handshake) = self.handshake() {
+            handshake.intermediate.prefix = if prefix.len() > limit { Vec::new() } else { prefix };
+        }
+    }
+
+    /// What [`keep_prefix`](Self::keep_prefix) has kept.
+    pub(crate) fn take_prefix(&mut self) -> Vec<u8> {
+        self.handshake().map(|handshake| std::mem::take(&mut handshake.intermediate.prefix)).unwrap_or_default()
     }
 
     /// Takes an IKE_INTERMEDIATE message that `sender` sent into IntAuth, under its current SK_p.

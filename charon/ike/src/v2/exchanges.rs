@@ -70,8 +70,6 @@ pub(crate) struct Exchanges {
     pub(crate) answered: Option<Box<Answered>>,
     /// SHA-1 of the first fragment of a request that is not complete.
     pub(crate) first_fragment: Option<Box<[u8; 20]>>,
-    /// What is in front of the content in the first fragment of an IKE_INTERMEDIATE message that is not complete.
-    pub(crate) fragment_prefix: Vec<u8>,
     /// Fragments of the peer's requests and of its responses.
     pub(crate) reassembly: [Option<Box<Reassembler>>; 2],
 }

@@ -142,7 +142,7 @@ impl IkeSa {
             self.exchanges.first_fragment = Some(Box::new(hash));
         }
         if place.number == 1 && intermediate {
-            self.exchanges.fragment_prefix = prefix;
+            self.keep_prefix(prefix, env.settings.max_packet);
         }
         let Some(reassembler) = self.exchanges.reassembly.get_mut(Exchanges::slot(&header)) else { return Ok(None) };
         let buffer = reassembler.get_or_insert_with(|| Box::new(Reassembler::new(env.settings.max_packet)));
@@ -151,7 +151,7 @@ impl IkeSa {
             Progress::Complete(first, content) => {
                 *reassembler = None;
                 if intermediate {
-                    incoming.covered = covered(std::mem::take(&mut self.exchanges.fragment_prefix), &content);
+                    incoming.covered = covered(self.take_prefix(), &content);
                 }
                 Message::parse_inner(header, first, &content).map(Some)
             }

@@ -4,13 +4,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::IkeConfig;
+use ike::config::{AuthClass, AuthRound, Childless, IkeConfig};
 use ike::wire::{ExchangeType, Header, Ke, MessageId, Notify, NotifyType, Payload, Received};
 use ike::{Algorithms, Event, Input};
-use strongswan::crypto::{KeyExchange, KeyExchangeMethod};
+use strongswan::credentials::{SecretKind, SharedSecret};
+use strongswan::crypto::{KeyExchange, KeyExchangeMethod, Secret, ke};
+use strongswan::identity::Identity;
 
 use crate::sim::config::{esp_proposals, ike_proposals};
-use crate::sim::net::{Datagram, Fate};
+use crate::sim::net::{Datagram, Fate, Nat};
 use crate::sim::{A, B, Sim};
 
 const PLAIN: &str = "aes128gcm16-prfsha256-x25519";
@@ -158,6 +160,74 @@ fn signatures_cover_them() {
     }
     sim.establish();
     assert_eq!(additional(&sim), "ML_KEM_768 ECP_256");
+}
+
+#[test]
+fn with_a_post_quantum_secret() {
+    // RFC 8784 changes the keys that the last key exchange has left.
+    let id = Identity::parse("ppk@example.org");
+    let mut sim = pair_of(1, HYBRID, HYBRID_ESP);
+    sim.configure(|peer| (peer.ppk_id, peer.ppk_required) = (Some(id.clone()), true));
+    for host in &mut sim.hosts {
+        let secret = Secret::from(&b"shared by both"[..]);
+        host.credentials.add_secret(SharedSecret::new(SecretKind::Ppk, secret, vec![id.clone()]));
+    }
+    sim.establish();
+    assert!(sim.hosts[A].snapshots()[0].ppk);
+    for host in [A, B] {
+        sim.rekey_child(host);
+        sim.settle();
+        sim.input(host, Input::RekeyIke);
+        sim.settle();
+        sim.assert_established(1, 1);
+    }
+}
+
+#[test]
+fn two_rounds_of_authentication() {
+    // Both cover the message ID of the first one.
+    let id = Identity::parse("second.strongswan.org");
+    let round = AuthRound { class: AuthClass::Psk, id: Some(id.clone()), ..AuthRound::default() };
+    let mut sim = pair_of(1, HYBRID, HYBRID_ESP);
+    for host in &mut sim.hosts {
+        let secret = Secret::from(&b"the second one"[..]);
+        host.credentials.add_secret(SharedSecret::new(SecretKind::Ike, secret, vec![id.clone()]));
+    }
+    sim.configure_host(A, |peer| peer.local.push(round.clone()));
+    sim.configure_host(B, |peer| peer.remote.push(round));
+    sim.establish();
+    assert_eq!(exchanges(&sim, 0)[2..], [ExchangeType::IkeAuth; 2]);
+}
+
+#[test]
+fn after_a_cookie_and_another_first_method() {
+    let mut sim = pair_of(1, "aes128gcm16-prfsha256-ecp256-x25519-ke1_mlkem768", HYBRID_ESP);
+    propose(&mut sim, B, HYBRID);
+    sim.hosts[B].demand_cookies = true;
+    sim.establish();
+    assert_eq!(additional(&sim), "ML_KEM_768");
+}
+
+#[test]
+fn without_a_child() {
+    let mut sim = pair_of(1, HYBRID, HYBRID_ESP);
+    sim.configure(|peer| {
+        peer.ike = Arc::new(IkeConfig { childless: Childless::Force, ..IkeConfig::clone(&peer.ike) });
+    });
+    sim.establish();
+    // so the first one has key exchanges of its own
+    assert_eq!(of_child(&sim), "ML_KEM_768");
+}
+
+#[test]
+fn behind_a_nat() {
+    let mut sim = pair_of(1, HYBRID, HYBRID_ESP);
+    sim.net.nat = Some(Nat::new(sim.hosts[A].address, "203.0.113.1".parse().unwrap()));
+    sim.establish();
+    sim.rekey_child(A);
+    sim.settle();
+    sim.assert_established(1, 1);
+    assert_eq!(of_child(&sim), "ML_KEM_768");
 }
 
 #[test]
@@ -777,6 +847,37 @@ fn half_done(start: impl Fn(&mut Sim)) -> (Sim, Datagram) {
     let request = until_sent(&mut sim, sent + 3);
     assert_eq!(request.header().unwrap().exchange, ExchangeType::IkeFollowupKe);
     (sim, request)
+}
+
+/// Completes a half-done rekeying so that A gets another secret than B.
+fn with_different_secrets(start: impl Fn(&mut Sim)) -> Sim {
+    let (mut sim, request) = half_done(start);
+    let payloads = sim.payloads(&request);
+    let public = payloads.iter().find_map(|p| if let Payload::Ke(ke) = p { Some(ke.data.clone()) } else { None });
+    let sent = sim.sent.len();
+    sim.deliver(request);
+    let response = until_sent(&mut sim, sent + 1);
+    let (data, _) = ke::respond(KeyExchangeMethod::MlKem768, &public.unwrap()).unwrap();
+    let header = response.header().unwrap();
+    sim.forge_instead(response, header, &[Ke { method: KeyExchangeMethod::MlKem768, data }.into()]);
+    sim
+}
+
+#[test]
+fn the_secret_of_a_follow_up_counts_for_a_child() {
+    let sim = with_different_secrets(|sim| sim.rekey_child(A));
+    let outbound = sim.hosts[A].kernel.active_outbound()[0].clone().unwrap();
+    let inbound = sim.hosts[B].kernel.inbound(outbound.id.protocol, outbound.id.spi).unwrap();
+    assert!(!outbound.talks_to(&inbound));
+}
+
+#[test]
+fn the_secret_of_a_follow_up_counts_for_an_ike_sa() {
+    let mut sim = with_different_secrets(|sim| sim.input(A, Input::RekeyIke));
+    sim.run_for(Duration::from_secs(1));
+    sim.rekey_child(A);
+    sim.run_for(Duration::from_secs(1));
+    sim.assert(sim.trace.contains("sun  [ENC] integrity check failed"), "B has other keys");
 }
 
 fn kinds(answers: &[Payload]) -> Vec<NotifyType> {
