@@ -2,6 +2,7 @@
 //!
 //! The functions used here are those of the bindings that every platform has.
 
+pub(super) mod des;
 pub(super) mod ec;
 pub(super) mod evp_aead;
 pub(super) mod evp_cipher;

@@ -41,11 +41,16 @@ pub fn md5(parts: &[&[u8]]) -> [u8; 16] {
     md5::digest(parts)
 }
 
+/// MD4 (RFC 1320). Only for NT hashes of passwords.
+pub fn md4(parts: &[&[u8]]) -> [u8; 16] {
+    md5::md4(parts)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// FIPS 180-4 examples and RFC 1321 §A.5: the hash of "abc", given in two parts.
+    /// FIPS 180-4 examples and RFC 1320 and 1321 §A.5: the hash of "abc", given in two parts.
     #[test]
     fn published_examples() {
         let parts: &[&[u8]] = &[b"a", b"bc"];
@@ -58,6 +63,7 @@ mod tests {
             hex::encode(sha512(parts)).starts_with("ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a")
         );
         assert_eq!(hex::encode(md5(parts)), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(hex::encode(md4(parts)), "a448017aaf21d8525fc10ae87aa6729d");
         // The vendor id by which strongSwan makes itself known.
         assert_eq!(hex::encode(md5(&[b"strongSwan"])), "882fe56d6fd20dbc2251613b2ebe5beb");
     }

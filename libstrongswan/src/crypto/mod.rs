@@ -2,6 +2,7 @@
 
 mod available;
 pub mod cipher;
+mod des;
 mod error;
 mod ffi;
 pub mod hash;
@@ -17,6 +18,7 @@ mod vectors;
 
 pub use available::{PROVIDER, Section, available};
 pub use cipher::{Cipher, KeyLengths};
+pub use des::des_encrypt;
 pub use error::CryptoError;
 pub use ke::KeyExchange;
 pub use prf::Prf;
