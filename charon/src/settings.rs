@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use ike::eap::{EapSettings, GtcBackend, MethodType};
 use ike::settings::{FragmentSize, IkeSettings, RetransmitSettings};
-use strongswan::credentials::{AuthOptions, TrustOptions};
+use strongswan::credentials::{Auth, AuthClass, AuthOptions, TrustOptions};
 use strongswan::identity::RdnMatching;
 use strongswan::log::Group;
 use strongswan::processing::{PerPriority, Priority, ProcessorSettings};
@@ -70,6 +71,33 @@ pub fn ike(settings: &Settings) -> IkeSettings {
         prefer_best_path: flag("prefer_best_path", defaults.prefer_best_path),
         check_current_path: flag("check_current_path", defaults.check_current_path),
         retry_initiate_interval: s.get_time("retry_initiate_interval", defaults.retry_initiate_interval),
+        eap: eap(&s),
+    }
+}
+
+/// EAP methods. A word of `eap-dynamic.preferred` that is no method is left out.
+fn eap(s: &View<'_>) -> EapSettings {
+    const PLUGINS: [&str; 6] = ["eap-md5", "eap-gtc", "eap-mschapv2", "eap-tls", "eap-ttls", "eap-peap"];
+    let plugins = s.view("plugins");
+    let loaded = |plugin: &&str| plugins.get_bool(&format!("{plugin}.load"), true);
+    let dynamic = plugins.view("eap-dynamic");
+    let preferred = dynamic.get_str("preferred").unwrap_or_default();
+    let words = preferred.split([',', ' ']).filter(|word| !word.is_empty());
+    let methods =
+        words.filter_map(|word| match Auth::parse(&format!("eap-{word}"), AuthOptions::default()).ok()?.class {
+            AuthClass::Eap(method) => MethodType::configured(method),
+            _ => None,
+        });
+    EapSettings {
+        force_eap_only: s.get_bool("force_eap_only_authentication", false),
+        disabled: PLUGINS.iter().filter(|plugin| !loaded(plugin)).map(|plugin| (*plugin).to_owned()).collect(),
+        preferred: methods.collect(),
+        // documented by one name, read by the other
+        prefer_user: dynamic.get_bool("prefer_user", dynamic.get_bool("prefer_peer", false)),
+        gtc_backend: match plugins.get_str("eap-gtc.backend") {
+            Some("generic") => GtcBackend::Generic,
+            _ => GtcBackend::Missing,
+        },
     }
 }
 

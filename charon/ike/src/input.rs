@@ -7,6 +7,7 @@ use strongswan::crypto::Protocol;
 use strongswan::selectors::TrafficSelector;
 
 use crate::config::ChildConfig;
+use crate::eap::AaaAnswer;
 use crate::ids::{Mark, Reqid, Spi, UniqueId};
 use crate::wire::Gateway;
 
@@ -28,6 +29,8 @@ pub enum Input {
     Initiate(Option<InitiateChild>),
     /// Answer to [`Output::Resolve`](crate::Output::Resolve): the addresses to use, or `None` if a name has none.
     Resolved(Option<(SocketAddr, SocketAddr)>),
+    /// Answer to [`Output::Aaa`](crate::Output::Aaa).
+    Aaa(AaaAnswer),
     /// Close the IKE_SA; `force` does not wait for the peer's answer.
     TerminateIke {
         /// Do not wait.

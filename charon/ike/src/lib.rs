@@ -9,6 +9,7 @@
 
 pub mod attributes;
 pub mod config;
+pub mod eap;
 mod env;
 pub mod explain;
 pub mod ids;

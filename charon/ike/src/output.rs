@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::config::{ChildConfig, IkeConfig};
+use crate::eap::AaaRequest;
 use crate::explain::Explanation;
 use crate::ids::UniqueId;
 use crate::input::DuplicateAction;
@@ -22,6 +23,8 @@ pub enum Output {
     Event(Event),
     /// Find the addresses of the peer and of ourselves; answered by [`Input::Resolved`](crate::Input::Resolved).
     Resolve(Arc<IkeConfig>),
+    /// Ask an AAA server; answered by [`Input::Aaa`](crate::Input::Aaa).
+    Aaa(AaaRequest),
     /// Do this to another IKE_SA, by [`Input::Replaced`](crate::Input::Replaced).
     Duplicate {
         /// The other IKE_SA.

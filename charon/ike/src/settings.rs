@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::eap::EapSettings;
+
 /// `charon.*`, as far as it concerns an IKE_SA. Read once at start and on reload; an IKE_SA sees it through
 /// [`Env`](crate::Env).
 #[derive(Debug, Clone, PartialEq)]
@@ -63,6 +65,8 @@ pub struct IkeSettings {
     pub check_current_path: bool,
     /// `prefer_best_path`: after a change of addresses or routes move to the best path even if the one in use works.
     pub prefer_best_path: bool,
+    /// Settings of EAP methods.
+    pub eap: EapSettings,
 }
 
 impl Default for IkeSettings {
@@ -96,6 +100,7 @@ impl Default for IkeSettings {
             retry_initiate_interval: Duration::ZERO,
             check_current_path: false,
             prefer_best_path: false,
+            eap: EapSettings::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ike::eap::AaaAnswer;
 use ike::ids::UniqueId;
 use ike::{DuplicateAction, Event, IkeSa, Input, Output};
 use strongswan::log;
@@ -34,6 +35,8 @@ impl Manager {
                     self.around.bus.raise(&resident.sa, &event);
                 }
                 Output::Resolve(config) => self.resolve(id, &config),
+                // connections that would need one are not loaded
+                Output::Aaa(_) => self.ask_nobody(id),
                 Output::Duplicate { id, action } => self.replace(id, action),
                 Output::Trap(child) => {
                     if let (Some(install), Some(config)) = (self.traps.get(), resident.sa.config()) {
@@ -44,6 +47,11 @@ impl Manager {
             }
         }
         Fate::Stays
+    }
+
+    /// There is no AAA server. The IKE_SA is checked out by this very worker, who finds the answer in the mailbox.
+    fn ask_nobody(self: &Arc<Self>, id: UniqueId) {
+        self.input(id, Input::Aaa(AaaAnswer::Unavailable));
     }
 
     /// Registers the successor of an IKE_SA.

@@ -334,6 +334,17 @@ pub enum ConstraintError {
         /// The authenticated identity.
         used: Identity,
     },
+    /// Another identity was used within EAP.
+    #[error(
+        "constraint check failed: EAP identity '{wanted}' ({}) required, not matched by '{used}' ({})",
+        wanted.id_type(), used.id_type()
+    )]
+    EapIdentity {
+        /// The configured identity.
+        wanted: Identity,
+        /// The authenticated identity.
+        used: Identity,
+    },
     /// Another way to authenticate was used.
     #[error("constraint requires {wanted} authentication, but {used} was used")]
     Class {

@@ -30,6 +30,8 @@ pub struct Requirements<'a> {
     pub policies: &'a [String],
     /// What must be known about revocation.
     pub revocation: Revocation,
+    /// The EAP identity, or a pattern for it; of a peer that does EAP.
+    pub eap_id: Option<&'a Identity>,
     /// What keys and signatures must fulfil.
     pub constraints: &'a KeyConstraints,
 }
@@ -47,6 +49,8 @@ pub struct Proven<'a> {
     pub scheme: Option<SignatureScheme>,
     /// The groups it is a member of.
     pub groups: &'a [Identity],
+    /// The name that was authenticated within EAP.
+    pub eap_id: Option<&'a Identity>,
 }
 
 impl Requirements<'_> {
@@ -57,6 +61,7 @@ impl Requirements<'_> {
     pub fn check(&self, proven: &Proven<'_>) -> Result<(), ConstraintError> {
         self.check_identity(proven)?;
         self.check_class(proven)?;
+        self.check_eap_identity(proven)?;
         self.check_pins(proven)?;
         let chain = proven.key.and_then(TrustedKey::chain);
         self.check_cas(chain)?;
@@ -77,6 +82,18 @@ impl Requirements<'_> {
             }
             _ => Ok(()),
         }
+    }
+
+    fn check_eap_identity(&self, proven: &Proven<'_>) -> Result<(), ConstraintError> {
+        // without EAP the option means nothing
+        let (AuthClass::Eap(_), Some(wanted)) = (proven.class, self.eap_id.filter(|id| !id.is_any())) else {
+            return Ok(());
+        };
+        if proven.eap_id.is_some_and(|used| used.matches(wanted).is_match()) {
+            return Ok(());
+        }
+        let used = proven.eap_id.cloned().unwrap_or_else(Identity::any);
+        Err(ConstraintError::EapIdentity { wanted: wanted.clone(), used })
     }
 
     fn check_class(&self, proven: &Proven<'_>) -> Result<(), ConstraintError> {
@@ -233,6 +250,7 @@ mod tests {
                 key: Some(&key),
                 scheme: Some(SignatureScheme::EcdsaDer(HashAlgorithm::Sha2_384)),
                 groups: &self.memberships,
+                eap_id: None,
             })
         }
 
@@ -247,6 +265,7 @@ mod tests {
                 groups: &self.groups,
                 policies: &self.policies,
                 revocation: self.revocation,
+                eap_id: None,
                 constraints: &self.auth.constraints,
             };
             requirements.check(proven).err().map(|error| error.to_string()).unwrap_or_default()
@@ -268,7 +287,7 @@ mod tests {
         );
         let id = Identity::parse("moon");
         let used = AuthClass::Eap(EapMethod::Type { kind: 26, vendor: 0 });
-        let eap = Proven { id: &id, class: &used, key: None, scheme: None, groups: &[] };
+        let eap = Proven { id: &id, class: &used, key: None, scheme: None, groups: &[], eap_id: None };
         for (wanted, fits) in [("eap", true), ("eap-mschapv2", true), ("eap-radius", true), ("eap-tls", false)] {
             assert_eq!(Case::new(wanted).check_with(&eap).is_empty(), fits, "{wanted}");
         }
@@ -286,7 +305,7 @@ mod tests {
         assert_eq!(pinned(&["sun"], vec![cert("moon").public_key().clone()]), "");
         let psk = AuthClass::Psk;
         let id = Identity::parse("moon");
-        let no_key = Proven { id: &id, class: &psk, key: None, scheme: None, groups: &[] };
+        let no_key = Proven { id: &id, class: &psk, key: None, scheme: None, groups: &[], eap_id: None };
         assert_eq!(Case { certs: vec![cert("sun")], ..Case::new("psk") }.check_with(&no_key), failed);
     }
 

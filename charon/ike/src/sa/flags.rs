@@ -20,6 +20,8 @@ bitflags::bitflags! {
         const INTERMEDIATE = 1 << 11;
         /// Redirection to other gateways (RFC 5685).
         const REDIRECTION = 1 << 9;
+        /// EAP may authenticate both sides (RFC 5998).
+        const EAP_ONLY = 1 << 6;
     }
 }
 

@@ -269,7 +269,7 @@ impl IkeSa {
 
     /// A newer IKE_SA with the same peer replaces this one.
     pub(super) fn replaced(&mut self, env: &mut Env<'_>, action: DuplicateAction) {
-        let peer = self.remote_id.clone();
+        let peer = self.peer_id().cloned();
         let peer = IdText(peer.as_ref());
         if action != DuplicateAction::Superseded {
             self.alert(Alert::UniqueReplace);

@@ -31,6 +31,7 @@ use strongswan::clock::MonoTime;
 use strongswan::identity::Identity;
 
 use crate::config::{IkeConfig, IkeVersion, PeerConfig};
+use crate::eap::Answer;
 use crate::env::Env;
 use crate::ids::{IkeSpi, UniqueId};
 use crate::input::Input;
@@ -116,6 +117,8 @@ pub struct IkeSa {
     pub(crate) connection: Connection,
     pub(crate) local_id: Option<Identity>,
     pub(crate) remote_id: Option<Identity>,
+    /// The name the peer was authenticated by within EAP.
+    pub(crate) remote_eap_id: Option<Identity>,
     pub(crate) extensions: Extensions,
     pub(crate) conditions: Conditions,
     pub(crate) algorithms: Option<Algorithms>,
@@ -167,6 +170,7 @@ impl IkeSa {
             connection,
             local_id: None,
             remote_id: None,
+            remote_eap_id: None,
             extensions: Extensions::empty(),
             conditions: Conditions::empty(),
             algorithms: None,
@@ -213,6 +217,7 @@ impl IkeSa {
             Input::Timeout => self.on_timeout(env),
             Input::Initiate(child) => self.initiate(env, child),
             Input::Resolved(hosts) => self.resolved(env, hosts),
+            Input::Aaa(answer) => self.resume(env, Answer::Aaa(answer)),
             Input::TerminateIke { force } => self.terminate(env, force),
             Input::TerminateChild { child } => self.terminate_child(env, child),
             Input::Withdraw { children, close_ike } => self.withdraw(env, &children, close_ike),
@@ -283,12 +288,17 @@ impl IkeSa {
         self.remote
     }
 
-    /// Our identity and the peer's, once both are authenticated.
+    /// Our identity and the one that tells the peer from others, once both are authenticated.
     pub fn identities(&self) -> Option<(&Identity, &Identity)> {
         match &self.phase {
-            Phase::Authenticated(_) => self.local_id.as_ref().zip(self.remote_id.as_ref()),
+            Phase::Authenticated(_) => self.local_id.as_ref().zip(self.peer_id()),
             Phase::Handshake(_) => None,
         }
+    }
+
+    /// The identity that tells the peer from others: clients that do EAP often have the same one otherwise.
+    pub(crate) fn peer_id(&self) -> Option<&Identity> {
+        self.remote_eap_id.as_ref().or(self.remote_id.as_ref())
     }
 
     /// Its connection, once chosen.
@@ -331,7 +341,7 @@ impl IkeSa {
             remote: self.remote,
             local_id: self.local_id.clone(),
             remote_id: self.remote_id.clone(),
-            remote_eap_id: None,
+            remote_eap_id: self.remote_eap_id.clone(),
             initiator: self.id.role == Role::Initiator,
             initiator_spi: Some(self.id.initiator),
             responder_spi: self.id.responder,

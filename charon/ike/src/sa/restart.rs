@@ -69,9 +69,11 @@ impl IkeSa {
         self.conditions.intersects(Conditions::REAUTHENTICATING | Conditions::REDIRECTED) || self.is_redirect_pending()
     }
 
-    /// Only the peer can initiate an IKE_SA like this one: it got its address from us.
+    /// Only the peer can initiate an IKE_SA like this one: it got its address from us, or we cannot prove ourselves the way it
+    /// did.
     fn is_asymmetric(&self) -> bool {
-        !self.conditions.contains(Conditions::ORIGINAL_INITIATOR) && !self.remote_vips().is_empty()
+        !self.conditions.contains(Conditions::ORIGINAL_INITIATOR)
+            && (!self.remote_vips().is_empty() || self.remote_eap_id.is_some())
     }
 
     /// Creates and initiates an IKE_SA with the gateway that we are redirected to.

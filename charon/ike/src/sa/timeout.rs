@@ -5,6 +5,7 @@ use std::time::Duration;
 use strongswan::log;
 
 use super::{ChildSa, ChildSaState, ChildTimer, Conditions, IkeSa, IkeSaState, Timer, Wants};
+use crate::eap::Answer;
 use crate::env::Env;
 use crate::ids::UniqueId;
 use crate::kernel::Direction;
@@ -52,6 +53,7 @@ impl IkeSa {
             // the exchange starts when `handle` is done
             Timer::Queue => {}
             Timer::Resolve => self.resolve(),
+            Timer::Resume => self.resume(env, Answer::Elapsed),
         }
     }
 

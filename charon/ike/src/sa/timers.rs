@@ -27,10 +27,12 @@ pub(crate) enum Timer {
     Queue,
     /// The peer's name is resolved again.
     Resolve,
+    /// A request that was made to wait is answered.
+    Resume,
 }
 
 impl Timer {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Rekey,
@@ -42,6 +44,7 @@ impl Timer {
         Self::FollowUp,
         Self::Queue,
         Self::Resolve,
+        Self::Resume,
     ];
 }
 

@@ -2,7 +2,9 @@
 
 use strongswan::clock::MonoTime;
 
+use super::suspend::Suspended;
 use super::task::Task;
+use crate::eap::Wait;
 use crate::sa::Path;
 use crate::task::TaskType;
 use crate::wire::{ExchangeType, Header, MessageId, Reassembler};
@@ -65,6 +67,10 @@ pub(crate) struct Exchanges {
     /// Message ID of our next request.
     pub(crate) next_id: MessageId,
     pub(crate) request: Option<Box<Request>>,
+    /// What a task has to wait for before the peer's request can be answered.
+    pub(crate) wait: Option<Wait>,
+    /// The request that waits.
+    pub(crate) suspended: Option<Box<Suspended>>,
     /// Message ID of the peer's next request.
     pub(crate) expected_id: MessageId,
     pub(crate) answered: Option<Box<Answered>>,

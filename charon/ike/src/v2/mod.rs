@@ -12,6 +12,7 @@ mod receive;
 mod respond;
 mod retransmit;
 mod send;
+mod suspend;
 mod task;
 pub(crate) mod tasks;
 

@@ -89,6 +89,10 @@ impl IkeSa {
             return expected == Some(id);
         }
         let expected = self.exchanges.expected_id;
+        if id == expected && self.exchanges.suspended.is_some() {
+            log!(IKE, 2, "request with ID {id} is being worked on, ignored");
+            return false;
+        }
         if id == expected {
             return true;
         }

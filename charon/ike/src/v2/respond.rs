@@ -80,11 +80,11 @@ impl IkeSa {
         self.exchanges.passive.extend(tasks);
         match failure {
             Some(failure) => self.close(env, failure),
-            None => self.build_response(env, incoming, hash),
+            None => self.respond_or_wait(env, incoming, hash),
         }
     }
 
-    fn build_response(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20]) {
+    pub(super) fn build_response(&mut self, env: &mut Env<'_>, incoming: &Incoming, hash: [u8; 20]) {
         let mut outgoing = Outgoing { message: Message::new(incoming.message.header.reply()), cancelled: false };
         outgoing.message.header.responder_spi = self.id.responder;
         let mut failure = None;

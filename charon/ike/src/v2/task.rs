@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use super::tasks::Pending;
+use crate::eap::Answer;
 use crate::env::Env;
 use crate::ids::UniqueId;
 use crate::input::InitiateChild;
@@ -152,6 +153,16 @@ pub(crate) trait Task: Send + fmt::Debug {
 
     /// Reads payloads.
     fn process(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &Incoming) -> Step;
+
+    /// It is the one that made the request wait.
+    fn waits(&self) -> bool {
+        false
+    }
+
+    /// What the request had to wait for is there; the response is built next, unless it has to wait again.
+    fn resume(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>, _answer: Answer) -> Step {
+        Ok(Progress::More)
+    }
 
     /// The peer did something that may concern this task, which is waiting for an answer.
     fn collide(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>, collision: Collision) -> Verdict {

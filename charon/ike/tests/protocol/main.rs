@@ -15,6 +15,7 @@ mod answers;
 mod certificates;
 mod child;
 mod delete;
+mod eap;
 mod handshake;
 mod limits;
 mod malformed;

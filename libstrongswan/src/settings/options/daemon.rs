@@ -38,7 +38,7 @@ const GENERAL: &[OptionSpec] = &[
     bool("dos_protection", "yes", "Cookies and the limits on half-open IKE_SAs, all together."),
     bool("flush_auth_cfg", "no", "Forget certificates and identities used for authentication once an IKE_SA is up.").inert(ELSEWHERE),
     bool("follow_redirects", "yes", "Follow a redirect by a gateway (RFC 5685)."),
-    bool("force_eap_only_authentication", "no", "Let EAP authenticate both sides even if the peer did not ask for it.").inert(MISSING),
+    bool("force_eap_only_authentication", "no", "Let EAP authenticate both sides even if the peer did not ask for it."),
     int("fragment_size", "1280", "Largest IP datagram an IKE message is sent in before it is fragmented (RFC 7383); 0 for 576 with IPv4 and 1280 with IPv6."),
     int("fragment_size_v4", "", "The same for IPv4 only; fragment_size if not set or 0."),
     int("fragment_size_v6", "", "The same for IPv6 only; fragment_size if not set or 0."),

@@ -1,9 +1,11 @@
 //! Proving identities (RFC 7296 §2.15): what AUTH covers, and the methods that sign or MAC it.
 
+mod eap;
 mod ppk;
 mod psk;
 mod pubkey;
 
+pub(super) use eap::{Material, sign as sign_eap, verify as verify_eap};
 pub(crate) use ppk::PendingPpk;
 pub(crate) use psk::PskError;
 pub(super) use psk::{sign as sign_psk, verify as verify_psk};
@@ -11,7 +13,7 @@ pub(super) use pubkey::{PeerAbilities, sign as sign_pubkey, verify as verify_pub
 pub(crate) use pubkey::{SignError, VerifyError};
 
 use strongswan::credentials::{AuthClass, Proven, SignatureScheme, TrustedKey};
-use strongswan::crypto::{CryptoError, Prf};
+use strongswan::crypto::{CryptoError, Prf, Secret};
 use strongswan::identity::Identity;
 
 use crate::sa::{AuthKeys, Handshake, IkeKeys};
@@ -75,13 +77,17 @@ impl AuthVerified {
 pub(super) struct VerifiedRound {
     identity: Identity,
     class: AuthClass,
-    /// The key and the scheme of its signature.
-    key: Option<(TrustedKey, SignatureScheme)>,
+    /// The key and the scheme of its signature; within EAP there is none.
+    key: Option<(TrustedKey, Option<SignatureScheme>)>,
+    /// The name that was authenticated within EAP.
+    eap_identity: Option<Identity>,
+    /// Groups that an AAA server put the peer in.
+    groups: Vec<Identity>,
 }
 
 impl VerifiedRound {
-    fn new(identity: Identity, class: AuthClass, key: Option<(TrustedKey, SignatureScheme)>) -> Self {
-        Self { identity, class, key }
+    fn new(identity: Identity, class: AuthClass, key: Option<(TrustedKey, Option<SignatureScheme>)>) -> Self {
+        Self { identity, class, key, eap_identity: None, groups: Vec::new() }
     }
 
     /// Who the peer proved to be.
@@ -94,14 +100,20 @@ impl VerifiedRound {
         self.class == AuthClass::Psk
     }
 
+    /// The name that was authenticated within EAP, if it was done with EAP.
+    pub(super) fn eap_identity(&self) -> Option<&Identity> {
+        self.eap_identity.as_ref()
+    }
+
     /// What there is to compare with a configuration.
     pub(super) fn proven(&self) -> Proven<'_> {
         Proven {
             id: &self.identity,
             class: &self.class,
             key: self.key.as_ref().map(|(key, _)| key),
-            scheme: self.key.as_ref().map(|(_, scheme)| *scheme),
-            groups: &[],
+            scheme: self.key.as_ref().and_then(|(_, scheme)| *scheme),
+            groups: &self.groups,
+            eap_id: self.eap_identity.as_ref(),
         }
     }
 }
@@ -129,6 +141,11 @@ pub(super) struct Signed {
     pub(super) without_ppk: Option<Vec<u8>>,
 }
 
+/// SK_p of a side.
+pub(super) fn key_of(keys: &AuthKeys, initiator: bool, signer: Signer) -> &Secret {
+    if initiator == (signer == Signer::Us) { &keys.initiator } else { &keys.responder }
+}
+
 /// The octets a side's AUTH covers: its IKE_SA_INIT message, the other side's nonce, its identity under SK_p, and the
 /// IKE_INTERMEDIATE messages of both.
 pub(super) fn octets(
@@ -143,7 +160,7 @@ pub(super) fn octets(
         Signer::Us => (&handshake.init_sent, handshake.peer_nonce.as_ref()),
         Signer::Peer => (&handshake.init_received, handshake.own_nonce.as_ref()),
     };
-    let sk_p = if initiator == (signer == Signer::Us) { &auth_keys.initiator } else { &auth_keys.responder };
+    let sk_p = key_of(auth_keys, initiator, signer);
     let nonce = nonce.ok_or(CryptoError::Library)?;
     let maced_id = Prf::new(keys.prf(), sk_p.as_bytes())?.compute(&[&id.auth_octets()]);
     // RFC 9242 §3.3.1; while a key exchange is outstanding there is nothing that could be signed

@@ -26,7 +26,7 @@ pub(crate) enum PskError {
     Crypto(#[from] CryptoError),
 }
 
-fn mac(prf: PrfAlgorithm, secret: &Secret, octets: &[u8]) -> Result<Secret, CryptoError> {
+pub(super) fn mac(prf: PrfAlgorithm, secret: &Secret, octets: &[u8]) -> Result<Secret, CryptoError> {
     let key = Prf::new(prf, secret.as_bytes())?.compute(&[KEY_PAD]);
     Ok(Prf::new(prf, key.as_bytes())?.compute(&[octets]))
 }

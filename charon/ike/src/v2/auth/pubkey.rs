@@ -160,7 +160,7 @@ pub(in crate::v2) fn verify(
                 AuthMethod::DigitalSignature => log!(IKE, 1, "authentication of '{other}' with {scheme} successful"),
                 method => log!(IKE, 1, "authentication of '{other}' with {method} successful"),
             }
-            return Ok(VerifiedRound::new(other.clone(), AuthClass::Pubkey, Some((key, scheme))));
+            return Ok(VerifiedRound::new(other.clone(), AuthClass::Pubkey, Some((key, Some(scheme)))));
         }
         tried = true;
         log!(IKE, 1, "signature validation failed, looking for another key");

@@ -219,6 +219,9 @@ pub(super) fn constraint(round: &PeerRound<'_>, done: &VerifiedRound, error: &Co
         ConstraintError::Identity { wanted, used } => {
             Mismatch::new(round.field(Topic::Identity, "id"), wanted, Change::Set(used.to_string())).theirs(used)
         }
+        ConstraintError::EapIdentity { wanted, used } => {
+            Mismatch::new(round.field(Topic::Identity, "eap_id"), wanted, Change::Set(used.to_string())).theirs(used)
+        }
         ConstraintError::Class { wanted, used } => {
             let field = round.field(Topic::Authentication, "auth");
             Mismatch::new(field, keyword(wanted), set(keyword(used))).theirs(keyword(used))

@@ -191,7 +191,7 @@ impl Task for ConfigResponder {
         if message.exchange() != ExchangeType::IkeAuth || !sa.is_authenticated() {
             return Ok(Progress::More);
         }
-        let (Some(config), Some(identity)) = (sa.config().cloned(), sa.remote_id.clone()) else {
+        let (Some(config), Some(identity)) = (sa.config().cloned(), sa.peer_id().cloned()) else {
             return Ok(Progress::Done);
         };
         let client = Client { identity: &identity, remote: sa.remote, taken: &[], version: IkeVersion::V2 };

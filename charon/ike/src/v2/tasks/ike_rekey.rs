@@ -446,6 +446,7 @@ impl IkeSa {
         new.remote = self.remote;
         new.local_id.clone_from(&self.local_id);
         new.remote_id.clone_from(&self.remote_id);
+        new.remote_eap_id.clone_from(&self.remote_eap_id);
         new.extensions = self.extensions;
         new.interfaces = self.interfaces;
         new.conditions = self.conditions - (Conditions::STALE | Conditions::REAUTHENTICATING);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ike::config::{ChildConfig, PeerConfig};
+use ike::eap::{AaaAnswer, AaaRequest};
 use ike::ids::UniqueId;
 use ike::kernel::{Direction, Features};
 use ike::wire::{ExchangeType, Header, Message, MessageId, Notify, NotifyType, Received};
@@ -25,6 +26,9 @@ use super::net::Datagram;
 use super::rng::SimRng;
 use super::trace::Trace;
 use ike::UniqueIds;
+
+/// An AAA server.
+pub type Aaa = Box<dyn FnMut(AaaRequest) -> AaaAnswer>;
 
 /// One end of the simulation.
 pub struct Host {
@@ -56,6 +60,8 @@ pub struct Host {
     pub enforce_lifetimes: bool,
     /// Any IKE_SA of an equal connection is reused, as a controller does; else only those of the very same one.
     pub reuse_equal: bool,
+    /// Its AAA server.
+    pub aaa: Option<Aaa>,
     rng: SimRng,
     trace: Trace,
     outbox: Vec<Datagram>,
@@ -91,6 +97,7 @@ impl Host {
             wall_offset: 0,
             enforce_lifetimes: false,
             reuse_equal: false,
+            aaa: None,
             rng: rng.fork(),
             trace,
             outbox: Vec::new(),
@@ -347,6 +354,10 @@ impl Host {
                     let remote = config.remote_addrs.iter().find_map(remote);
                     let hosts = remote.map(|remote| (self.socket(), SocketAddr::new(remote, config.remote_port)));
                     self.input(now, id, Input::Resolved(hosts));
+                }
+                Output::Aaa(request) => {
+                    let answer = self.aaa.as_mut().map_or(AaaAnswer::Unavailable, |aaa| aaa(request));
+                    self.input(now, id, Input::Aaa(answer));
                 }
                 Output::Duplicate { id, action } => self.input(now, id, Input::Replaced(action)),
                 Output::Trap(child) => self.traps.push(child),

@@ -2,7 +2,7 @@
 
 use crate::settings::options::daemon::MISSING;
 use crate::settings::options::values::Kind;
-use crate::settings::options::{Group, OptionSpec, other};
+use crate::settings::options::{Group, OptionSpec, bool, other, text};
 
 pub(super) const EAP: Group = Group { prefix: "charon.plugins", file: "", options: EAP_OPTIONS };
 pub(super) const RADIUS: Group = Group { prefix: "charon.plugins", file: "", options: RADIUS_OPTIONS };
@@ -16,11 +16,13 @@ const EAP_OPTIONS: &[OptionSpec] = &[
     absent("eap-aka.**", "EAP-AKA."),
     absent("eap-aka-3gpp.**", "EAP-AKA with the functions of 3GPP."),
     absent("eap-aka-3gpp2.**", "EAP-AKA with the functions of 3GPP2."),
-    absent("eap-dynamic.**", "Choice of an EAP method with the client."),
-    absent("eap-gtc.**", "EAP-GTC."),
-    absent("eap-identity.**", "EAP-Identity."),
-    absent("eap-md5.**", "EAP-MD5."),
-    absent("eap-mschapv2.**", "EAP-MSCHAPv2."),
+    text("eap-dynamic.preferred", "", "Methods to offer first, in this order."),
+    bool("eap-dynamic.prefer_user", "no", "Follow the client's order of methods rather than ours."),
+    bool("eap-dynamic.prefer_peer", "no", "The same by the name that strongSwan reads."),
+    text("eap-gtc.backend", "pam", "What verifies passwords; only generic, the secrets in memory, is supported."),
+    bool("eap-gtc.load", "yes", "Offer and accept EAP-GTC."),
+    bool("eap-md5.load", "yes", "Offer and accept EAP-MD5."),
+    bool("eap-mschapv2.load", "yes", "Offer and accept EAP-MSCHAPv2."),
     absent("eap-peap.**", "EAP-PEAP."),
     absent("eap-sim.**", "EAP-SIM."),
     absent("eap-sim-file.**", "Triplets from a file."),

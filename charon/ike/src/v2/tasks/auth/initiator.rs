@@ -1,20 +1,22 @@
 //! IKE_AUTH as initiator.
 
+use strongswan::credentials::ConstraintError;
 use strongswan::identity::Identity;
 use strongswan::log;
 
 use super::super::redirect;
+use super::eap_client::{EapClient, Refusal};
 use super::ppk;
 use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
-use crate::config::{PeerConfig, UniquePolicy};
+use crate::config::{AuthClass, PeerConfig, UniquePolicy};
 use crate::env::Env;
 use crate::output::Alert;
 use crate::sa::{Extensions, IkeSa};
 use crate::task::TaskType;
-use crate::v2::auth::{AuthVerified, VerifiedRound};
+use crate::v2::auth::{AuthVerified, Signed, VerifiedRound};
 use crate::v2::explain;
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
-use crate::wire::{ExchangeType, Id, Notify, NotifyType, Payload};
+use crate::wire::{ExchangeType, Id, Message, Notify, NotifyType, Payload};
 
 /// The side that authenticates itself first.
 #[derive(Debug, Default)]
@@ -26,6 +28,10 @@ pub(crate) struct AuthInitiator {
     /// The peer announced no further round.
     peer_done: bool,
     peer_id: Option<Id>,
+    /// The peer's next AUTH answers our first one, with which a PPK may have been offered.
+    confirms_ppk: bool,
+    /// A round of ours that is done with EAP and not at its end.
+    eap: Option<EapClient>,
 }
 
 impl Task for AuthInitiator {
@@ -38,6 +44,9 @@ impl Task for AuthInitiator {
             return Ok(Progress::More);
         }
         let Some(config) = sa.config().cloned() else { return Err(Failure::Failed) };
+        if self.eap.is_some() {
+            return self.continue_eap(sa, env, message, &config);
+        }
         if let Some(round) = config.local.get(self.sent) {
             let expected = self.expected_peer(&config);
             let me = own_identity(sa, round, "IDi");
@@ -48,6 +57,10 @@ impl Task for AuthInitiator {
             }
             let other = expected.clone().unwrap_or_else(Identity::any);
             sa.local_id = Some(me.clone());
+            if let AuthClass::Eap(method) = round.class {
+                self.eap = Some(EapClient::new(method, round, id));
+                return Ok(Progress::More);
+            }
             if self.sent == 0 && ppk::offer(sa, env, &config).is_err() {
                 explain::auth::no_ppk(sa, env, None);
                 return Err(Failure::Failed);
@@ -60,22 +73,7 @@ impl Task for AuthInitiator {
                     return Err(Failure::Failed);
                 }
             };
-            message.push(signed.auth);
-            if let Some(identity) = ppk::identity(sa) {
-                message.push(identity);
-            }
-            if let Some(data) = signed.without_ppk {
-                message.push(Notify::with_data(NotifyType::NoPpkAuth, &data));
-            }
-            self.sent = self.sent.saturating_add(1);
-            if self.sent < config.local.len() {
-                if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
-                    log!(IKE, 1, "peer does not support multiple authentication, but we require it");
-                    explain::auth::one_round_only(sa, env);
-                    return Err(Failure::Failed);
-                }
-                message.notify(NotifyType::AnotherAuthFollows);
-            }
+            self.finish_round(sa, env, message, &config, signed)?;
         }
         Ok(Progress::More)
     }
@@ -95,12 +93,19 @@ impl Task for AuthInitiator {
             }
             return Err(Failure::Failed);
         }
-        if !self.peer_done && self.verify_peer(sa, env, &config, incoming).is_none() {
+        if self.read(sa, env, &config, incoming).is_none() {
             sa.alert(Alert::PeerAuthFailed);
             sa.send_auth_failed(env);
             return Err(Failure::Failed);
         }
-        if !self.peer_done || self.sent < config.local.len() {
+        if let Err(refusal) = self.converse(sa, env, &config, message) {
+            sa.alert(Alert::LocalAuthFailed);
+            if refusal == Refusal::Ours {
+                sa.send_auth_failed(env);
+            }
+            return Err(Failure::Failed);
+        }
+        if self.eap.is_some() || !self.peer_done || self.sent < config.local.len() {
             return Ok(Progress::More);
         }
         if !self.satisfies(&config) || !ppk::permitted(sa, &config) {
@@ -140,6 +145,144 @@ impl AuthInitiator {
         if sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
             message.notify(NotifyType::MultipleAuthSupported);
         }
+        message.notify(NotifyType::EapOnlyAuthentication);
+    }
+
+    /// A round of ours is sent; says whether there is another one.
+    fn finish_round(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &Env<'_>,
+        message: &mut Outgoing,
+        config: &PeerConfig,
+        signed: Signed,
+    ) -> Result<(), Failure> {
+        message.push(signed.auth);
+        if let Some(identity) = ppk::identity(sa) {
+            message.push(identity);
+        }
+        if let Some(data) = signed.without_ppk {
+            message.push(Notify::with_data(NotifyType::NoPpkAuth, &data));
+        }
+        self.confirms_ppk = self.sent == 0;
+        self.sent = self.sent.saturating_add(1);
+        if self.sent < config.local.len() {
+            if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
+                log!(IKE, 1, "peer does not support multiple authentication, but we require it");
+                explain::auth::one_round_only(sa, env);
+                return Err(Failure::Failed);
+            }
+            message.notify(NotifyType::AnotherAuthFollows);
+        }
+        Ok(())
+    }
+
+    /// The next packet of an EAP round, or the AUTH payload at its end.
+    fn continue_eap(&mut self, sa: &mut IkeSa, env: &Env<'_>, message: &mut Outgoing, config: &PeerConfig) -> Step {
+        let Some(eap) = &mut self.eap else { return Ok(Progress::More) };
+        if let Some(packet) = eap.take_packet() {
+            message.push(packet);
+            return Ok(Progress::More);
+        }
+        if self.sent == 0 && ppk::offer(sa, env, config).is_err() {
+            explain::auth::no_ppk(sa, env, None);
+            return Err(Failure::Failed);
+        }
+        let Some(signed) = eap.sign(sa) else {
+            sa.alert(Alert::LocalAuthFailed);
+            return Err(Failure::Failed);
+        };
+        self.finish_round(sa, env, message, config, signed)?;
+        Ok(Progress::More)
+    }
+
+    /// What the peer's message says about itself.
+    fn read(&mut self, sa: &mut IkeSa, env: &Env<'_>, config: &PeerConfig, incoming: &Incoming) -> Option<()> {
+        let message = &incoming.message;
+        let talking = self.eap.as_ref().map(EapClient::is_talking);
+        match talking {
+            // our AUTH of an EAP round is answered by one that is made with the same key
+            Some(false) => self.verify_eap_peer(sa, env, config, incoming),
+            // the first response without AUTH: EAP has to authenticate the peer as well (RFC 5998)
+            Some(true) if message.auth().is_none() && self.verified.is_empty() && self.peer_id.is_none() => {
+                self.expect_mutual_eap(sa, config, incoming)
+            }
+            Some(true) if message.auth().is_none() => Some(()),
+            _ if self.peer_done => Some(()),
+            _ => self.verify_peer(sa, env, config, incoming),
+        }
+    }
+
+    fn expect_mutual_eap(&mut self, sa: &mut IkeSa, config: &PeerConfig, incoming: &Incoming) -> Option<()> {
+        let Some(id) = incoming.message.id_r().cloned() else {
+            log!(IKE, 1, "IDr payload missing");
+            return None;
+        };
+        let required = config.remote.first()?;
+        if !matches!(required.class, AuthClass::Eap(_) | AuthClass::Any) {
+            log!(IKE, 1, "AUTH payload missing");
+            return None;
+        }
+        let other = id.identity();
+        if let Some(wanted) = required.id.as_ref().filter(|wanted| !other.matches(wanted).is_match()) {
+            let error = ConstraintError::Identity { wanted: wanted.clone(), used: other };
+            log!(CFG, 1, "{error}");
+            return None;
+        }
+        sa.remote_id = Some(other);
+        self.peer_id = Some(id);
+        self.eap.as_mut()?.require_mutual();
+        Some(())
+    }
+
+    fn verify_eap_peer(
+        &mut self,
+        sa: &mut IkeSa,
+        env: &Env<'_>,
+        config: &PeerConfig,
+        incoming: &Incoming,
+    ) -> Option<()> {
+        let message = &incoming.message;
+        let Some(auth) = message.auth() else {
+            log!(IKE, 1, "AUTH payload missing");
+            return None;
+        };
+        let other = self.peer_id.clone()?;
+        if std::mem::take(&mut self.confirms_ppk) && ppk::confirmed(sa, message, config).is_err() {
+            explain::auth::no_ppk(sa, env, None);
+            return None;
+        }
+        let round = self.eap.take()?.verify(sa, &other, auth)?;
+        ppk::apply(sa)?;
+        let Some(round) = round else { return Some(()) };
+        if let Some(required) = config.remote.get(self.verified.len())
+            && !complies(&round, required)
+        {
+            return None;
+        }
+        self.verified.push(round);
+        self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
+        Some(())
+    }
+
+    /// The peer's packet in an EAP round of ours. By now the peer has authenticated itself, or has to do so within EAP.
+    fn converse(
+        &mut self,
+        sa: &IkeSa,
+        env: &mut Env<'_>,
+        config: &PeerConfig,
+        message: &Message,
+    ) -> Result<(), Refusal> {
+        let Some(eap) = self.eap.as_mut().filter(|eap| eap.is_talking()) else { return Ok(()) };
+        let Some(packet) = message.eap() else {
+            log!(IKE, 1, "EAP payload missing");
+            return Err(Refusal::Ours);
+        };
+        let rounds = config.local.get(self.sent).zip(config.remote.first());
+        let (Some((local, remote)), Some(responder)) = (rounds, sa.remote_id.as_ref()) else {
+            return Err(Refusal::Ours);
+        };
+        eap.process(env, (local, remote), responder, packet)
     }
 
     /// Reads identity and AUTH of the peer's round.
@@ -157,7 +300,7 @@ impl AuthInitiator {
             return None;
         };
         let me = sa.local_id.clone()?;
-        if self.verified.is_empty() && ppk::confirmed(sa, message, config).is_err() {
+        if std::mem::take(&mut self.confirms_ppk) && ppk::confirmed(sa, message, config).is_err() {
             explain::auth::no_ppk(sa, env, None);
             return None;
         }

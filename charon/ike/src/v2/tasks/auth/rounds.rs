@@ -5,11 +5,12 @@ use strongswan::identity::{IdType, Identity};
 use strongswan::log;
 
 use crate::config::{AuthClass, AuthRound};
+use crate::eap::Completed;
 use crate::env::Env;
 use crate::sa::IkeSa;
 use crate::v2::auth::{
-    Covered, OwnRoundError, PeerAbilities, RoundError, Signed, Signer, VerifiedRound, octets, sign_psk, sign_pubkey,
-    verify_psk, verify_pubkey,
+    Covered, Material, OwnRoundError, PeerAbilities, RoundError, Signed, Signer, VerifiedRound, key_of, octets,
+    sign_eap, sign_psk, sign_pubkey, verify_psk, verify_pubkey,
 };
 use crate::wire::{Auth, AuthMethod, Id};
 
@@ -49,6 +50,7 @@ pub(super) fn authenticate(
             Ok(signed)
         }
         class @ (AuthClass::Eap(_) | AuthClass::Xauth(_)) => {
+            // EAP has an AUTH payload only at its end
             log!(IKE, 1, "authentication of '{me}' (myself) with {class} not supported");
             Err(OwnRoundError::Class(class.clone()))
         }
@@ -83,6 +85,15 @@ pub(super) fn verify(
     }
 }
 
+/// Our AUTH payload at the end of EAP.
+pub(super) fn authenticate_by_eap(sa: &mut IkeSa, completed: &Completed, id: &Id) -> Option<Signed> {
+    let prf = sa.keys.as_ref()?.prf();
+    let with = material(sa, Signer::Us, id, true)?;
+    let optional = sa.handshake()?.ppk.as_ref().is_some_and(|ppk| ppk.optional);
+    let without = if optional { Some(material(sa, Signer::Us, id, false)?) } else { None };
+    sign_eap(prf, completed, &id.identity(), &with, without.as_ref()).ok()
+}
+
 /// What our AUTH covers, and NO_PPK_AUTH if the peer may do without the post-quantum pre-shared key we offer.
 fn covered(sa: &mut IkeSa, id: &Id) -> Option<Covered> {
     let octets = signed_octets(sa, Signer::Us, id, true)?;
@@ -93,17 +104,24 @@ fn covered(sa: &mut IkeSa, id: &Id) -> Option<Covered> {
 
 /// What a side's AUTH covers; `ppk` is whether a post-quantum pre-shared key that is not agreed on yet counts.
 fn signed_octets(sa: &mut IkeSa, signer: Signer, id: &Id, ppk: bool) -> Option<Vec<u8>> {
+    material(sa, signer, id, ppk).map(|material| material.octets)
+}
+
+/// As above, with the key that AUTH is made with after EAP methods that yield none.
+pub(super) fn material(sa: &mut IkeSa, signer: Signer, id: &Id, ppk: bool) -> Option<Material> {
     let initiator = sa.id.role == crate::Role::Initiator;
     // borrow both parts of the IKE_SA at once
     let keys = sa.keys.take()?;
     let result = sa.handshake().and_then(|handshake| {
         let mixed = handshake.ppk.as_ref().filter(|_| ppk).map(|ppk| &ppk.keys);
         let auth_keys = mixed.or(handshake.keys.as_ref())?;
-        Some(octets(handshake, &keys, auth_keys, initiator, signer, id))
+        let octets = octets(handshake, &keys, auth_keys, initiator, signer, id);
+        let key = key_of(auth_keys, initiator, signer).clone();
+        Some(octets.map(|octets| Material { octets, key }))
     });
     sa.keys = Some(keys);
     match result? {
-        Ok(octets) => Some(octets),
+        Ok(material) => Some(material),
         Err(error) => {
             log!(IKE, 1, "generating AUTH octets failed: {error}");
             None
@@ -134,6 +152,7 @@ pub(in crate::v2) fn check(done: &VerifiedRound, round: &AuthRound) -> Result<()
         groups: &round.groups,
         policies: &round.cert_policies,
         revocation: round.revocation,
+        eap_id: round.eap_id.as_ref(),
         constraints: &round.constraints,
     };
     requirements.check(&done.proven())
