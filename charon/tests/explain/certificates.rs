@@ -57,6 +57,13 @@ certificate_cases! {
         line: "x509ca: we have no CA to ask for a certificate of, the peer has sent no certificate; put the CA \
             certificate of 'rsa.example.org' into x509ca",
     }
+    the_initiator_has_no_ca_and_says_so: &[("x509ca", "-")], &[], {
+        topic: Topic::Identity,
+        remedy: Remedy::Changes(&[("x509ca", "root, int")], &[]),
+        text: "IKE_AUTH with 192.0.2.1 failed, the peer closed it with AUTHENTICATION_FAILED",
+        line: "connections.gw.local.id: we have rsa.example.org (the peer may not know us); check that the peer has \
+            a connection for us with remote.id = rsa.example.org",
+    }
     only_the_intermediate_ca: &[], &[("x509ca", "int")], {
         topic: Topic::Certificate,
         remedy: Remedy::Changes(&[], &[("x509ca", "root, int")]),

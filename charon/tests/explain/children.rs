@@ -138,3 +138,45 @@ fn the_child_that_differs_on_one_side_only_is_nearer() {
         ]
     );
 }
+
+/// Transport mode is between the two hosts, whatever the selectors of the child are.
+#[test]
+fn selectors_that_transport_mode_has_not() {
+    let (mut left, mut right) = (Config::gateway("left", "right"), Config::gateway("right", "left"));
+    // the peer asks for transport mode between other addresses than those it calls from
+    left.change(&[
+        ("connections.gw.children.net.mode", "transport_proxy"),
+        ("connections.gw.children.net.local_ts", "10.1.0.0/16"),
+        ("connections.gw.children.net.remote_ts", "10.2.0.0/16"),
+    ]);
+    right.change(&[("connections.gw.children.net.mode", "transport")]);
+    let mut world = World::new(&left, &right);
+    world.attempt(Some("net"));
+    let explanation = world.explanation(Side::Right);
+    let first = &explanation.mismatches[0];
+    assert_eq!(
+        first.to_string(),
+        "connections.gw.children.net.mode: we have transport, the peer has 10.2.0.0/16 === 10.1.0.0/16; set \
+         connections.gw.children.net.mode = tunnel"
+    );
+    assert!(right.follow(first));
+    left.change(&[("connections.gw.children.net.mode", "tunnel")]);
+    let mut world = World::new(&left, &right);
+    world.attempt(Some("net"));
+    world.assert_success(true);
+}
+
+#[test]
+fn a_child_that_is_there_already() {
+    let mut world = World::new(&Config::gateway("left", "right"), &Config::gateway("right", "left"));
+    world.attempt(Some("net"));
+    world.assert_success(true);
+    world.attempt(Some("net"));
+    assert_eq!(
+        world.mismatches(Side::Left),
+        [
+            "connections.gw.children.net: we have an equal CHILD_SA already; nothing has to be done, or terminate the CHILD_SA \
+          that is there"
+        ]
+    );
+}

@@ -2,7 +2,7 @@
 
 use ike::Input;
 use ike::explain::Topic;
-use strongswan::crypto::KeyExchangeMethod;
+use strongswan::crypto::{KeyExchangeMethod, Proposal, Protocol};
 
 use crate::case::{Remedy, Side, World};
 use crate::config::Config;
@@ -162,4 +162,28 @@ fn a_key_exchange_is_demanded_that_we_do_not_offer() {
     let mut world = World::new(&left, &right);
     world.attempt(Some("net"));
     world.assert_success(true);
+}
+
+/// The answer is not one of the proposals we offered: the peer makes up its own.
+#[test]
+fn the_peer_chooses_what_was_not_offered() {
+    let (left, right) = (Config::gateway("left", "right"), Config::gateway("right", "left"));
+    let mut world = World::new(&left, &right);
+    let now = world.now;
+    world.hosts[0].initiate(now, Some("net"));
+    let request = world.hosts[0].sends().unwrap();
+    let Ok(ike::wire::Received::Plain(message)) = ike::wire::parse(&request.data) else { panic!("not a request") };
+    let mut answer = ike::wire::Message::new(message.header.reply());
+    answer.header.responder_spi = Some(ike::ids::IkeSpi::new([7; 8]).unwrap());
+    let chosen = Proposal::parse(Protocol::Ike, "aes256-sha256-x25519").unwrap();
+    answer.push(ike::wire::Sa::choice(1, chosen, ike::wire::SpiField::NONE));
+    answer.push(message.ke().unwrap().clone());
+    answer.push(message.nonce().unwrap().clone());
+    let data = answer.encode_plain().unwrap();
+    world.hosts[0].receive(now, Datagram { from: request.to, to: request.from, data });
+    assert_eq!(
+        world.mismatches(Side::Left),
+        ["connections.gw.proposals: we have aes128-sha256-x25519, the peer has aes256-sha256-x25519 (no common \
+          encryption); add aes256-sha256-x25519 to connections.gw.proposals"]
+    );
 }

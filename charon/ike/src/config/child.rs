@@ -48,6 +48,11 @@ impl Mode {
         (Self::Drop, "drop"),
     ];
 
+    /// The keyword of the configuration.
+    pub fn keyword(self) -> &'static str {
+        Self::KEYWORDS.iter().find(|(mode, _)| *mode == self).map_or("", |(_, keyword)| keyword)
+    }
+
     /// Whether it is a policy only, never negotiated.
     pub const fn is_shunt(self) -> bool {
         matches!(self, Self::Pass | Self::Drop)

@@ -88,6 +88,8 @@ pub enum Cause {
     PeerRefused(NotifyType),
     /// We refused what the peer asked for.
     WeRefused(NotifyType),
+    /// The peer had its proof of identity accepted, and then closed the IKE_SA over ours.
+    PeerClosed(NotifyType),
     /// We cannot accept what the peer answered.
     AnswerUnacceptable,
     /// The peer did not answer.
@@ -101,6 +103,7 @@ impl fmt::Display for Cause {
         match self {
             Self::PeerRefused(notify) => write!(f, "the peer refused it with {notify}"),
             Self::WeRefused(notify) => write!(f, "we refused it with {notify}"),
+            Self::PeerClosed(notify) => write!(f, "the peer closed it with {notify}"),
             Self::AnswerUnacceptable => f.write_str("the peer's answer is not acceptable"),
             Self::NoAnswer => f.write_str("the peer did not answer"),
             Self::Local => f.write_str("the reason is on our side"),
@@ -175,7 +178,7 @@ pub struct Explanation {
 impl Explanation {
     /// Whether it was the peer that asked.
     pub fn is_of_peer(&self) -> bool {
-        matches!(self.cause, Cause::WeRefused(_))
+        matches!(self.cause, Cause::WeRefused(_) | Cause::PeerClosed(_))
     }
 }
 

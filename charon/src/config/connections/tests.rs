@@ -225,3 +225,31 @@ fn identities_may_have_any_letters() {
     assert_eq!(peers(&connections, "192.0.2.9", "C=CH, CN=Zürich"), ["gw"]);
     assert!(peers(&connections, "192.0.2.9", "C=CH, CN=Zurich").is_empty());
 }
+
+#[test]
+fn the_nearest_connections_are_found_even_if_none_fits() {
+    let connections = connections();
+    for number in 0..1000 {
+        let id = format!("c{number}.example.org");
+        connections.load(connection(&format!("c{number}"), "198.51.100.1", &id, &[]));
+    }
+    connections.load(connection("address", "198.51.100.1", "alice@example.org", &[]));
+    connections.load(connection("identity", "192.0.2.9", "bob@example.org", &[]));
+    connections.load(connection("both", "192.0.2.9", "alice@example.org", &[]));
+    let alice = Identity::parse("alice@example.org");
+    let wanted = Wanted { local: at("192.0.2.1"), remote: at("192.0.2.9"), me: None, other: Some(&alice), major: 2 };
+    let near = connections.nearest(&wanted, 4);
+    let found: Vec<_> = near.iter().map(|near| (&*near.config.name, near.remote, near.other)).collect();
+    let expected = [("both", true, true), ("identity", true, false), ("address", false, true), ("c0", false, false)];
+    assert_eq!(found, expected);
+    assert!(near.iter().all(|near| near.version && near.local && near.me));
+}
+
+#[test]
+fn strangers_do_not_use_up_the_explanations_of_peers() {
+    let connections = connections();
+    let now = MonoTime::from_duration(std::time::Duration::from_secs(1));
+    let strangers = (0..100).filter(|_| connections.may_explain(Asker::Unknown, now).is_some()).count();
+    assert!((1..100).contains(&strangers), "{strangers}");
+    assert_eq!(connections.may_explain(Asker::Authenticated, now), Some(0));
+}

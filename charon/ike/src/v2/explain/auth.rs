@@ -229,6 +229,14 @@ pub(crate) fn refused(sa: &mut IkeSa, env: &Env<'_>, kind: NotifyType, sent: usi
     });
 }
 
+/// The peer does not accept our proof, which it got after its own.
+pub(crate) fn closed(sa: &mut IkeSa, env: &Env<'_>) {
+    report(sa, env, Stage::IkeAuth, Cause::PeerClosed(NotifyType::AuthenticationFailed), |sa| {
+        let (Some(config), Some(me)) = (sa.config(), &sa.local_id) else { return Vec::new() };
+        proof::ours_refused(config, config.local.len().saturating_sub(1), me, None)
+    });
+}
+
 /// There is another IKE_SA with the peer, and it stays.
 pub(crate) fn not_unique(sa: &mut IkeSa, env: &Env<'_>, older: std::net::IpAddr) {
     let cause = cause(sa);

@@ -105,7 +105,7 @@ pub(crate) fn nothing_left(
         if matches!(child.mode, Mode::Transport | Mode::TransportProxy | Mode::Beet) {
             let field = field(config, child, Topic::TrafficSelector, "mode");
             let asked = format!("{} === {}", selectors_text(local), selectors_text(remote));
-            return vec![Mismatch::new(field, child.mode, Change::Set("tunnel".to_owned())).theirs(asked)];
+            return vec![Mismatch::new(field, child.mode.keyword(), Change::Set("tunnel".to_owned())).theirs(asked)];
         }
         let hosts = sa.dynamic_hosts();
         if hosts.remote.is_empty() {
@@ -199,7 +199,10 @@ pub(crate) fn answered_mode(sa: &mut IkeSa, env: &Env<'_>, child: &ChildConfig, 
     report(sa, env, Stage::Child, Cause::AnswerUnacceptable, |sa| {
         let Some(config) = sa.config() else { return Vec::new() };
         let field = field(config, child, Topic::TrafficSelector, "mode");
-        vec![Mismatch::new(field, child.mode, Change::Set(answered.to_string())).theirs(answered)]
+        vec![
+            Mismatch::new(field, child.mode.keyword(), Change::Set(answered.keyword().to_owned()))
+                .theirs(answered.keyword()),
+        ]
     });
 }
 

@@ -126,6 +126,15 @@ pub(crate) fn refused(sa: &mut IkeSa, env: &Env<'_>, kind: NotifyType) {
     });
 }
 
+/// What the peer chose is none of ours.
+pub(crate) fn answered(sa: &mut IkeSa, env: &Env<'_>, payload: &Sa) {
+    report(sa, env, Stage::IkeSaInit, Cause::AnswerUnacceptable, |sa| {
+        let Some(config) = sa.config() else { return Vec::new() };
+        let field = connection(config, Topic::Proposal, "proposals");
+        proposals(field, &config.ike.proposals, &offered(payload), false).into_iter().collect()
+    });
+}
+
 /// Proposals to try where the peer does not tell which it has: the default ones, unless they are there.
 pub(super) fn widen(configured: &[Proposal], protocol: Protocol) -> Change {
     if Proposal::defaults(protocol).iter().all(|proposal| configured.contains(proposal)) {

@@ -37,7 +37,7 @@ fn report_of(
     let held_back = match cause {
         // what we asked for ourselves is worth an explanation each time
         Cause::PeerRefused(_) | Cause::AnswerUnacceptable | Cause::NoAnswer | Cause::Local => 0,
-        Cause::WeRefused(_) => {
+        Cause::WeRefused(_) | Cause::PeerClosed(_) => {
             let asker = if sa.is_authenticated() { Asker::Authenticated } else { Asker::Unknown };
             let Some(held_back) = env.config.may_explain(asker, env.now) else { return };
             held_back

@@ -6,6 +6,7 @@ use crate::env::Env;
 use crate::output::Alert;
 use crate::sa::{Conditions, IdText, IkeSa, IkeSaState};
 use crate::task::TaskType;
+use crate::v2::explain;
 use crate::v2::task::{Collision, Failure, Incoming, Outgoing, Progress, Step, Task, Verdict};
 use crate::wire::{Delete, NotifyType};
 
@@ -74,6 +75,7 @@ impl Task for IkeDeleteResponder {
             Some(notify) => {
                 log!(IKE, 1, "received {} notify error, destroying IKE_SA", notify.kind);
                 if notify.kind == NotifyType::AuthenticationFailed {
+                    explain::auth::closed(sa, env);
                     sa.alert(Alert::LocalAuthFailed);
                 }
             }

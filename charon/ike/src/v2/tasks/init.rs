@@ -161,6 +161,7 @@ impl Task for InitInitiator {
         };
         let Some(Choice { proposal, .. }) = choose(sa, env, &self.proposals, payload, false) else {
             log!(IKE, 1, "received proposals unacceptable");
+            explain::init::answered(sa, env, payload);
             sa.alert(Alert::ProposalMismatchIke);
             return Err(Failure::Failed);
         };
