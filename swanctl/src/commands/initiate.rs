@@ -94,3 +94,29 @@ fn print(out: &mut Output, event: &Message) {
 pub(super) fn text(event: &Message) -> String {
     event.get("msg").map(|text| String::from_utf8_lossy(text).into_owned()).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explanations_follow_the_failure() {
+        let mismatch = Message::new()
+            .with("field", "connections.gw.children.net.local_ts")
+            .with("ours", "10.1.0.0/16")
+            .with("theirs", "10.3.0.0/16")
+            .with("why", "because")
+            .with("advice", "add 10.3.0.0/16 to connections.gw.children.net.local_ts");
+        let explanation = Message::new()
+            .with("text", "CHILD_SA with 192.0.2.2 failed, the peer refused it")
+            .with_section("mismatches", Message::new().with_section("1", mismatch));
+        let answer = Message::failure("establishing CHILD_SA 'net' failed").with_section("explanation", explanation);
+        assert_eq!(
+            explained(&answer),
+            "\nCHILD_SA with 192.0.2.2 failed, the peer refused it\n  connections.gw.children.net.local_ts: we have \
+             10.1.0.0/16, the peer has 10.3.0.0/16 (because)\n    add 10.3.0.0/16 to \
+             connections.gw.children.net.local_ts"
+        );
+        assert_eq!(explained(&Message::failure("limits")), "");
+    }
+}
