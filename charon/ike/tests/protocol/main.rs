@@ -18,6 +18,7 @@ mod delete;
 mod eap;
 mod handshake;
 mod limits;
+mod liveness;
 mod malformed;
 mod mobility;
 mod modes;
