@@ -33,7 +33,7 @@ impl Scenario {
         let carol = Daemon::start(&lab, &lab.left, makes.0, &files)?;
         let mut swanctl = connection("moon", "carol", "pools = rw", ["10.2.0.0/16", "dynamic"]);
         swanctl += "pools {\n rw {\n addrs = 10.77.0.0/28\n dns = 10.2.0.53, 10.2.0.54\n nbns = 10.2.0.60\n \
-                    subnet = 10.2.0.0/16\n p_cscf = 10.2.0.70\n 25 = example.org, example.net\n 16500 = whatever\n }\n}\n";
+                    subnet = 10.2.0.0/16\n 20 = 10.2.0.70\n 25 = example.org, example.net\n 16500 = whatever\n }\n}\n";
         let moon = Daemon::start(&lab, &lab.right, makes.1, &Files { swanctl, ..Files::default() })?;
         for daemon in [&carol, &moon] {
             daemon.swanctl(&["--load-all"])?;
