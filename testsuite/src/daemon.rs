@@ -115,17 +115,25 @@ impl Daemon {
     /// # Errors
     /// If it is not up within 10 s, with its log.
     pub fn start(lab: &Lab, host: &Host, make: Make, files: &Files) -> Result<Self> {
+        Self::start_with(lab, host, make, files, &[])
+    }
+
+    /// As [`Daemon::start`], with further environment variables.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with(lab: &Lab, host: &Host, make: Make, files: &Files, environment: &[(&str, &str)]) -> Result<Self> {
         let dir = lab.dir().join(host.role);
         files.write(&dir.join("swanctl"))?;
         let conf = dir.join("strongswan.conf");
         std::fs::write(&conf, strongswan_conf(make, &dir, &files.charon))?;
-        Self::launch(dir, host.clone(), make)
+        Self::launch(dir, host.clone(), make, environment)
     }
 
-    fn launch(dir: PathBuf, host: Host, make: Make) -> Result<Self> {
+    fn launch(dir: PathBuf, host: Host, make: Make, environment: &[(&str, &str)]) -> Result<Self> {
         let log = File::create(dir.join("log"))?;
         let mut command = host.command(&make.charon()?);
-        command.env("STRONGSWAN_CONF", dir.join("strongswan.conf"));
+        command.env("STRONGSWAN_CONF", dir.join("strongswan.conf")).envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = command.spawn()?;
         let mut daemon = Self { make, host, dir, child };
@@ -147,9 +155,17 @@ impl Daemon {
     /// As [`Daemon::start`] and [`Daemon::stop`].
     pub fn restart(mut self) -> Result<Self> {
         self.stop()?;
+        self.start_again()
+    }
+
+    /// Starts a daemon that has ended again, with the same files.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_again(self) -> Result<Self> {
         let (dir, host, make) = (self.dir.clone(), self.host.clone(), self.make);
         drop(self);
-        Self::launch(dir, host, make)
+        Self::launch(dir, host, make, &[])
     }
 
     fn socket(&self) -> PathBuf {

@@ -31,7 +31,7 @@ pub fn on_esp_kernel(test: &str, scenario: impl FnOnce() -> Result<()>) -> Resul
     let out = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/uml"))
         .arg(std::env::current_exe()?)
         .args([test, "--exact", "--include-ignored", "--nocapture"])
-        .env("UML_TIMEOUT", TIMEOUT_SECONDS.to_string())
+        .env("UML_TIMEOUT", std::env::var("UML_TIMEOUT").unwrap_or_else(|_| TIMEOUT_SECONDS.to_string()))
         .stdin(Stdio::null())
         .output()?;
     let stdout = String::from_utf8_lossy(&out.stdout);

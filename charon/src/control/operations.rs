@@ -23,6 +23,11 @@ pub trait Operations: Send + Sync + 'static {
     /// As above, but done as soon as the first message is on its way.
     fn start(&self, connection: Arc<PeerConfig>, child: Option<Arc<ChildConfig>>, limits: bool, watch: Watch);
 
+    /// As above, because the configuration says so: nobody waits for it, and a daemon that is still starting takes its time.
+    fn start_action(&self, connection: Arc<PeerConfig>, child: Arc<ChildConfig>) {
+        self.start(connection, Some(child), false, Watch::nobody());
+    }
+
     /// Closes an IKE_SA. With `force` the peer is not waited for, or, if there is a timeout, not longer than that. `false` if
     /// it does not exist.
     fn terminate_ike(&self, id: UniqueId, force: bool, watch: Option<Watch>) -> bool;

@@ -7,7 +7,6 @@ use strongswan::log;
 
 use super::operations::Operations;
 use crate::config::{Change, ChangeKind};
-use crate::controller::Watch;
 
 /// Undoes the start actions of removed children, then runs those of added ones. Returns without waiting for anything.
 pub(super) fn apply(operations: &dyn Operations, change: &Change) {
@@ -36,13 +35,8 @@ fn run(operations: &dyn Operations, connection: &Arc<PeerConfig>, child: &Arc<Ch
     }
     if starts(child) {
         log!(JOB, 1, "start action: {} '{}'", "start", child.name);
-        operations.start(Arc::clone(connection), Some(Arc::clone(child)), false, unwatched());
+        operations.start_action(Arc::clone(connection), Arc::clone(child));
     }
-}
-
-/// Nobody waits for what a start action leads to.
-fn unwatched() -> Watch {
-    Watch { timeout: None, log: None, log_level: -1, done: Box::new(|_| ()) }
 }
 
 fn undo(operations: &dyn Operations, connection: &PeerConfig, children: &[Arc<ChildConfig>], close_ike: bool) {

@@ -3,9 +3,11 @@
 //! Parts are created from the outside in: settings, loggers, sockets, data plane, manager, controller, control socket. The
 //! main thread then waits for signals. Shutdown goes the other way, and says goodbye to peers first.
 
+mod notify;
 mod operations;
 mod pidfile;
 mod scripts;
+mod start_gate;
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -20,7 +22,7 @@ use signal_hook::iterator::Signals;
 use strongswan::credentials::{AuthOptions, Store};
 use strongswan::identity::set_rdn_matching;
 use strongswan::log;
-use strongswan::processing::{Processor, monotonic};
+use strongswan::processing::{Priority, Processor, job, monotonic};
 use strongswan::settings::{NoticeKind, Settings, options};
 use vici::{Endpoint, EndpointError, Server, ServerError, ServerOptions};
 
@@ -37,15 +39,20 @@ use crate::pools::{AttributesForAll, Pcscf, PcscfConnections, Pools, Resolve, Re
 use crate::settings;
 use crate::traps::Traps;
 use crate::updown::{ScriptDns, Updown, UpdownSettings};
+use notify::{Notify, Watchdog};
 use operations::DaemonOperations;
 use pidfile::PidFile;
 pub use pidfile::PidFileError;
+use start_gate::StartGate;
 
 /// How long IKE_SAs are waited for that are being worked on at shutdown.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The parts that every daemon has, as `stats` lists them.
 const PARTS: [&str; 4] = ["charon", "socket-default", "updown", "vici"];
+
+/// What systemd is told once we serve.
+const READY: &str = "READY=1\nSTATUS=Serving";
 
 /// How long clients may take to read what is queued for them at the end.
 const GRACE: Duration = Duration::from_secs(1);
@@ -198,8 +205,11 @@ pub struct Daemon {
     resolve: Arc<Resolve>,
     updown: Arc<Updown>,
     vici: Mutex<Option<Server>>,
-    data_plane: DataPlane,
-    _pidfile: PidFile,
+    data_plane: Arc<DataPlane>,
+    start_gate: Arc<StartGate>,
+    notify: Notify,
+    watchdog: Mutex<Option<Watchdog>>,
+    pidfile: PidFile,
 }
 
 impl Daemon {
@@ -209,7 +219,7 @@ impl Daemon {
     /// See [`StartError`]; nothing is left behind.
     pub fn start(base: &Arc<Base>) -> Result<Self, StartError> {
         let settings = base.settings.lock();
-        let pidfile = PidFile::create(settings::pidfile(&settings))?;
+        let pidfile = PidFile::reserve(settings::pidfile(&settings))?;
         let bus = Bus::new();
         let control_log = ControlLog::new(&base.loggers);
         let processor = Arc::new(Processor::new());
@@ -266,7 +276,9 @@ impl Daemon {
             },
             esp: data_plane.esp_sink(),
         };
+        let start_gate = Arc::<StartGate>::default();
         let operations = Arc::new(DaemonOperations {
+            start_gate: Arc::clone(&start_gate),
             base: Arc::clone(base),
             controller,
             started: monotonic(),
@@ -290,8 +302,11 @@ impl Daemon {
             resolve,
             updown,
             vici: Mutex::new(Some(vici)),
-            data_plane,
-            _pidfile: pidfile,
+            data_plane: Arc::new(data_plane),
+            start_gate,
+            notify: Notify::from_environment(),
+            watchdog: Mutex::default(),
+            pidfile,
         })
     }
 
@@ -302,13 +317,17 @@ impl Daemon {
     pub fn run(&self) -> Result<(), StartError> {
         // Before the scripts, which may take long: a signal meanwhile is served after them.
         let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
+        self.notify.send("STATUS=Running start scripts");
         scripts::run("start", &self.base.scripts("start-scripts"));
+        self.get_ready()?;
         for signal in signals.forever() {
             match signal {
                 SIGHUP => {
                     log!(DMN, 1, "signal of type SIGHUP received. Reloading configuration");
+                    self.notify.send("STATUS=Reloading configuration");
                     // Failures were logged where they happened.
                     let _kept = self.base.reload();
+                    self.notify.send(READY);
                 }
                 signal => {
                     let name = if signal == SIGINT { "SIGINT" } else { "SIGTERM" };
@@ -320,9 +339,28 @@ impl Daemon {
         Ok(())
     }
 
+    /// The start scripts have ended. They may have flushed the kernel's tables, which is what they are mostly used for, and
+    /// they may have loaded connections; so IKE's sockets are exempted from policies now, whether or not they were before,
+    /// traps and other policies are put back, and only then are we ready, and connections with `start_action = start` begin.
+    fn get_ready(&self) -> Result<(), StartError> {
+        self.data_plane.reassert();
+        if let Some(hold) = self.data_plane.hold_orphans() {
+            let data_plane = Arc::downgrade(&self.data_plane);
+            let release = move || data_plane.upgrade().iter().for_each(|data_plane| data_plane.release_orphans());
+            self.processor.schedule_after(hold, job(Priority::Medium, release));
+        }
+        self.pidfile.publish()?;
+        *self.watchdog.lock() = self.notify.watch(&self.processor);
+        self.notify.send(READY);
+        self.start_gate.open();
+        Ok(())
+    }
+
     /// Runs the stop scripts, says goodbye to peers and ends all threads.
     pub fn shut_down(&self) {
+        self.notify.send("STOPPING=1\nSTATUS=Running stop scripts");
         scripts::run("stop", &self.base.scripts("stop-scripts"));
+        self.notify.send("STATUS=Closing SAs");
         self.bus.alert(&DaemonAlert::ShutdownSignal);
         // Nobody's answer is waited for, and what peers send must not keep the workers from the goodbyes.
         self.receiver.stop();
@@ -338,6 +376,7 @@ impl Daemon {
         // Nobody is left to do it as a job.
         self.resolve.apply();
         self.data_plane.shut_down();
+        self.watchdog.lock().take();
         if let Some(vici) = self.vici.lock().take() {
             vici.stop(GRACE);
         }

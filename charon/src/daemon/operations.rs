@@ -14,6 +14,7 @@ use strongswan::log;
 use strongswan::processing::monotonic;
 
 use super::Base;
+use super::start_gate::StartGate;
 use crate::control::{DaemonStats, Operations};
 use crate::controller::{Controller, Watch};
 use crate::manager::Snapshot;
@@ -22,6 +23,7 @@ use crate::traps::Installed;
 /// Carries out what clients of the control interface ask for.
 pub(super) struct DaemonOperations {
     pub(super) base: Arc<Base>,
+    pub(super) start_gate: Arc<StartGate>,
     pub(super) controller: Arc<Controller>,
     pub(super) started: MonoTime,
     pub(super) since: String,
@@ -35,6 +37,11 @@ impl Operations for DaemonOperations {
 
     fn start(&self, connection: Arc<PeerConfig>, child: Option<Arc<ChildConfig>>, limits: bool, watch: Watch) {
         self.controller.start(connection, child, limits, watch);
+    }
+
+    fn start_action(&self, connection: Arc<PeerConfig>, child: Arc<ChildConfig>) {
+        let controller = Arc::clone(&self.controller);
+        self.start_gate.pass(Box::new(move || controller.start(connection, Some(child), false, Watch::nobody())));
     }
 
     fn terminate_ike(&self, id: UniqueId, force: bool, watch: Option<Watch>) -> bool {

@@ -1,6 +1,6 @@
 //! The PID file: one daemon per file.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -26,16 +26,19 @@ pub enum PidFileError {
     },
 }
 
-/// The PID file of this process, removed when it is dropped.
+/// The PID file of this process, removed when it is dropped. It is empty until the daemon serves.
 #[derive(Debug)]
-pub(super) struct PidFile(PathBuf);
+pub(super) struct PidFile {
+    path: PathBuf,
+    file: File,
+}
 
 impl PidFile {
-    /// Writes the file. That of a process that does not exist any more is replaced.
+    /// Creates the file. That of a process that does not exist any more is replaced.
     ///
     /// # Errors
     /// See [`PidFileError`].
-    pub(super) fn create(path: impl Into<PathBuf>) -> Result<Self, PidFileError> {
+    pub(super) fn reserve(path: impl Into<PathBuf>) -> Result<Self, PidFileError> {
         let path = path.into();
         if path.exists() {
             if is_running(&path) {
@@ -45,15 +48,25 @@ impl PidFile {
             // If this fails so does what follows, with a reason.
             let _ = fs::remove_file(&path);
         }
-        write(&path).map_err(|source| PidFileError::Io { path: path.clone(), source })?;
-        Ok(Self(path))
+        match create(&path) {
+            Ok(file) => Ok(Self { path, file }),
+            Err(source) => Err(PidFileError::Io { path, source }),
+        }
+    }
+
+    /// Writes the process ID.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub(super) fn publish(&self) -> Result<(), PidFileError> {
+        writeln!(&self.file, "{}", std::process::id())
+            .map_err(|source| PidFileError::Io { path: self.path.clone(), source })
     }
 }
 
-fn write(path: &Path) -> io::Result<()> {
+fn create(path: &Path) -> io::Result<File> {
     // Not through a link that somebody else put there.
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
-    writeln!(file, "{}", std::process::id())
+    OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)
 }
 
 /// Whether the process named in the file exists, and is not this one: after a restart of the machine it could be.
@@ -69,8 +82,9 @@ fn is_running(path: &Path) -> bool {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // Nothing can be done about one that is gone already.
-        let _ = fs::remove_file(&self.0);
+        // Without the right to remove it an empty one is left. Nothing can be done about one that is gone already.
+        let _ = self.file.set_len(0);
+        let _ = fs::remove_file(&self.path);
     }
 }
 
@@ -85,7 +99,9 @@ mod tests {
     #[test]
     fn it_names_this_process_and_goes_with_it() {
         let path = path("own");
-        let file = PidFile::create(&path).unwrap();
+        let file = PidFile::reserve(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "", "not before it serves");
+        file.publish().unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
         drop(file);
         assert!(!path.exists());
@@ -95,11 +111,11 @@ mod tests {
     fn a_running_process_keeps_its_file_and_a_dead_one_does_not() {
         let path = path("other");
         fs::write(&path, "1\n").unwrap();
-        assert!(matches!(PidFile::create(&path), Err(PidFileError::Running(_))));
+        assert!(matches!(PidFile::reserve(&path), Err(PidFileError::Running(_))));
         let mut child = std::process::Command::new("true").spawn().unwrap();
         child.wait().unwrap();
         fs::write(&path, format!("{}\n", child.id())).unwrap();
-        drop(PidFile::create(&path).unwrap());
-        assert!(matches!(PidFile::create("/nowhere/charon.pid"), Err(PidFileError::Io { .. })));
+        drop(PidFile::reserve(&path).unwrap());
+        assert!(matches!(PidFile::reserve("/nowhere/charon.pid"), Err(PidFileError::Io { .. })));
     }
 }

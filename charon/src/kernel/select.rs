@@ -1,6 +1,7 @@
 //! Which data plane a daemon uses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ike::kernel::Kernel;
 use strongswan::log;
@@ -134,6 +135,28 @@ impl DataPlane {
             Plane::Netlink(_) => "kernel-netlink",
             Plane::Userspace(_) => "kernel-libipsec",
             Plane::Fake(_) => "load-tester",
+        }
+    }
+
+    /// Start scripts have run, which may have flushed the kernel's tables: puts back what should be in them.
+    pub fn reassert(&self) {
+        if let Plane::Netlink(plane) = &self.0 {
+            plane.reassert();
+        }
+    }
+
+    /// How long policies are kept that a daemon left behind which did not end properly.
+    pub fn hold_orphans(&self) -> Option<Duration> {
+        match &self.0 {
+            Plane::Netlink(plane) => Some(plane.hold_orphans()),
+            Plane::Userspace(_) | Plane::Fake(_) => None,
+        }
+    }
+
+    /// Removes those of them that nobody has taken over.
+    pub fn release_orphans(&self) {
+        if let Plane::Netlink(plane) = &self.0 {
+            plane.release_orphans();
         }
     }
 

@@ -76,6 +76,17 @@ pub struct IkeSockets {
     pub nat_t: Vec<UdpSocket>,
 }
 
+impl IkeSockets {
+    /// Further handles of the same sockets.
+    ///
+    /// # Errors
+    /// If there are no file descriptors left.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let clones = |sockets: &[UdpSocket]| sockets.iter().map(UdpSocket::try_clone).collect::<io::Result<_>>();
+        Ok(Self { plain: clones(&self.plain)?, nat_t: clones(&self.nat_t)? })
+    }
+}
+
 /// All sockets of the daemon.
 #[derive(Debug)]
 pub struct Sockets {

@@ -18,4 +18,4 @@ pub use route::{LocalAddress, Network, Nexthop, Packets, Prefix, Route, RouteKin
 pub use socket::NetlinkError;
 pub use virtual_ips::InstallVirtualIps;
 pub(in crate::kernel) use virtual_ips::VirtualIps;
-pub use xfrm::{Netlink, NetlinkSettings, RuleMark};
+pub use xfrm::{FlushOnStart, Netlink, NetlinkSettings, RuleMark};

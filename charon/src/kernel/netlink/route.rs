@@ -148,6 +148,18 @@ impl Network {
         self.socket.request(RouteNetlinkMessage::DelRoute(route_message(route)), 0).map(drop)
     }
 
+    /// Deletes whatever route there is to a destination in a table.
+    ///
+    /// # Errors
+    /// As the kernel reports: not found, if there is none.
+    pub fn delete_route_to(&self, destination: Prefix, table: u32) -> Result<(), NetlinkError> {
+        let mut message = route_message(&Route { destination, table, kind: RouteKind::Throw });
+        message.header.kind = RouteType::Unspec;
+        message.header.scope = RouteScope::NoWhere;
+        message.header.protocol = RouteProtocol::Unspec;
+        self.socket.request(RouteNetlinkMessage::DelRoute(message), 0).map(drop)
+    }
+
     /// Adds a rule.
     ///
     /// # Errors

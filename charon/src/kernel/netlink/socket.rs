@@ -9,8 +9,8 @@ use netlink_packet_core::{
 };
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
-use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, recv, setsockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use nix::sys::socket::{MsgFlags, NetlinkAddr, bind, getsockname, recv, setsockopt};
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use strongswan::sync::Mutex;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -100,6 +100,21 @@ impl NetlinkSocket {
         };
         let socket = open().map_err(NetlinkError::Socket)?;
         Ok(Self { state: Mutex::new(State { socket, sequence: 0, buffer: vec![0; RECEIVE_BUFFER] }) })
+    }
+
+    /// The address by which the kernel names the sender of our requests.
+    pub(super) fn port(&self) -> Result<u32, NetlinkError> {
+        let state = self.state.lock();
+        let address = || -> Result<NetlinkAddr, Errno> {
+            // It has one only once it is bound; binding it again to the same one is fine.
+            let fd = state.socket.as_raw_fd();
+            let current: NetlinkAddr = getsockname(fd)?;
+            if current.pid() == 0 {
+                bind(fd, &NetlinkAddr::new(0, 0))?;
+            }
+            getsockname(fd)
+        };
+        address().map(|address| address.pid()).map_err(|error| NetlinkError::Socket(error.into()))
     }
 
     /// Sends a request and collects what the kernel answers until it acknowledges, refuses, or a dump is complete.
@@ -241,6 +256,11 @@ impl EventSocket {
             Ok(socket)
         };
         Ok(Self { socket: open().map_err(NetlinkError::Socket)?, buffer: vec![0; RECEIVE_BUFFER] })
+    }
+
+    /// Has the kernel leave out what a program of the packet filter does not accept.
+    pub(super) fn filter(&self, program: &[SockFilter]) -> Result<(), NetlinkError> {
+        self.socket.attach_filter(program).map_err(NetlinkError::Socket)
     }
 
     /// Hands out every event that has arrived. What does not parse is handed out as an error.

@@ -37,6 +37,7 @@ const GENERAL: &[OptionSpec] = &[
     text("dns2", "", "Second DNS server for clients that get a virtual IP."),
     bool("dos_protection", "yes", "Cookies and the limits on half-open IKE_SAs, all together."),
     bool("flush_auth_cfg", "no", "Forget certificates and identities used for authentication once an IKE_SA is up.").inert(ELSEWHERE),
+    choice("flush_on_start", &["no", "own", "all"], "own", "What is removed from the kernel's IPsec at the start: nothing, what a daemon that crashed left behind, or everything, whoever's it is."),
     bool("follow_redirects", "yes", "Follow a redirect by a gateway (RFC 5685)."),
     bool("force_eap_only_authentication", "no", "Let EAP authenticate both sides even if the peer did not ask for it."),
     int("fragment_size", "1280", "Largest IP datagram an IKE message is sent in before it is fragmented (RFC 7383); 0 for 576 with IPv4 and 1280 with IPv6."),

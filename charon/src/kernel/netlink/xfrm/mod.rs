@@ -12,6 +12,7 @@
 
 mod algorithms;
 mod events;
+mod journal;
 mod message;
 mod policies;
 mod policy;
@@ -23,16 +24,19 @@ mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod version;
 
 pub use settings::{NetlinkSettings, RuleMark};
+pub use upkeep::FlushOnStart;
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use ike::attributes::Held;
 use ike::config::HwOffload;
-use ike::ids::Spi;
+use ike::ids::{IfId, Mark, Spi};
 use ike::kernel::{Direction, Features, Kernel, KernelError, PolicyParams, SaId, SaParams, SaUpdate, SaUsage};
 use netlink_packet_xfrm::XfrmMessage;
 use netlink_packet_xfrm::state::ModifyMessage;
@@ -49,6 +53,7 @@ use super::{NetlinkError, Network, Outside, VirtualIps};
 use crate::kernel::EventSink;
 use crate::net::IkeSockets;
 use events::Events;
+use journal::Journal;
 use message::Message;
 use policies::{Apply, Change, Policies, failed};
 use policy::Policy;
@@ -62,8 +67,9 @@ pub struct Netlink {
     shared: Arc<Shared>,
     network: Network,
     settings: NetlinkSettings,
-    policies: Policies,
-    routes: Option<Routes>,
+    /// To exempt them again.
+    sockets: IkeSockets,
+    sink: EventSink,
     virtual_ips: Arc<VirtualIps>,
     outside: Arc<Outside>,
     /// `None` once shut down.
@@ -75,6 +81,13 @@ struct Shared {
     socket: NetlinkSocket,
     version: Version,
     sas: Sas,
+    policies: Policies,
+    /// `kernel-netlink.policy_update`
+    policy_update: bool,
+    /// Unset where none are installed.
+    routes: OnceLock<Routes>,
+    /// Unset until it is known that this data plane is used.
+    journal: OnceLock<Journal>,
 }
 
 impl Netlink {
@@ -85,22 +98,52 @@ impl Netlink {
     /// If the kernel has no ESP, or not for us.
     pub fn start(settings: NetlinkSettings, sockets: &IkeSockets, sink: EventSink) -> Result<Self, NetlinkError> {
         let socket = NetlinkSocket::open(libc::NETLINK_XFRM)?;
-        let shared = Arc::new(Shared { socket, version: Version::running(), sas: Sas::default() });
+        let shared = Arc::new(Shared {
+            socket,
+            version: Version::running(),
+            sas: Sas::default(),
+            policies: Policies::default(),
+            policy_update: settings.policy_update,
+            routes: OnceLock::new(),
+            journal: OnceLock::new(),
+        });
         probe::esp(&shared)?;
+        let (journal, left) = Journal::open(&settings.journal);
+        let _first = shared.journal.set(journal);
+        shared.clean(settings.flush_on_start, &left, settings.hold_orphans)?;
         expire_acquires_after(settings.acquire_expires);
-        prepare(sockets);
-        let routes = if settings.install_routes { Some(Routes::new(Network::open()?, &settings)) } else { None };
-        let lost = {
+        let sockets = sockets.try_clone().map_err(NetlinkError::Socket)?;
+        prepare(&sockets);
+        if settings.install_routes {
+            let _first = shared.routes.set(Routes::new(Network::open()?, &settings, &left));
+        }
+        let check = {
             let (shared, sink) = (Arc::clone(&shared), Arc::clone(&sink));
-            move || shared.compare(&sink)
+            move |suspects| shared.check(suspects, &sink)
         };
-        let events = Mutex::new(Some(Events::start(settings.receive_buffer, sink, lost)?));
+        let own = shared.socket.port()?;
+        let events = Mutex::new(Some(Events::start(settings.receive_buffer, own, Arc::clone(&sink), check)?));
         let network = Network::open()?;
         let virtual_ips = VirtualIps::open(settings.virtual_ips.clone(), None)?;
         let filter = settings.interfaces.clone();
         let outside = Outside::open(settings.routing_table, filter, None, Arc::clone(&virtual_ips))?;
-        let (policies, outside) = (Policies::default(), Arc::new(outside));
-        Ok(Self { shared, network, settings, policies, routes, virtual_ips, outside, events })
+        Ok(Self { shared, network, settings, sockets, sink, virtual_ips, outside: Arc::new(outside), events })
+    }
+
+    /// Start scripts may have flushed what was there before them: exempts IKE's sockets again and restores policies.
+    pub fn reassert(&self) {
+        prepare(&self.sockets);
+        self.shared.check(upkeep::Suspects { sas: true, policies: true }, &self.sink);
+    }
+
+    /// How long policies of a predecessor that did not end properly are kept, see [`release_orphans`](Self::release_orphans).
+    pub fn hold_orphans(&self) -> Duration {
+        self.settings.hold_orphans
+    }
+
+    /// Removes the policies of such a predecessor that nobody has taken over.
+    pub fn release_orphans(&self) {
+        self.shared.release();
     }
 
     /// Puts settings in force that may change while the daemon runs.
@@ -112,10 +155,14 @@ impl Netlink {
     pub fn shut_down(&self) {
         let events = self.events.lock().take();
         drop(events);
-        if let Some(routes) = &self.routes {
+        self.shared.release();
+        if let Some(routes) = self.shared.routes.get() {
             routes.clear();
         }
         self.virtual_ips.clear();
+        if let Some(journal) = self.shared.journal.get() {
+            journal.close();
+        }
     }
 
     /// The network outside of its tunnels.
@@ -136,37 +183,6 @@ impl Netlink {
             Some(kind) => Some((kind, self.interface_of(local).ok_or(AddError::NoDevice)?)),
         };
         self.shared.add(sa, offload, self.settings.ports_in_transport)
-    }
-
-    fn change(&self, policy: &Policy, change: Change<'_>) -> Result<(), NetlinkError> {
-        let (message, user) = match change {
-            Change::Install(XfrmMessage::AddPolicy(message), user) if self.settings.policy_update => {
-                (XfrmMessage::UpdatePolicy(message), Some(user))
-            }
-            Change::Install(message, user) => (message, Some(user)),
-            Change::Remove(message) => (message, None),
-        };
-        let result = self.shared.request(message);
-        if let Some(routes) = &self.routes {
-            match user {
-                // The route leads into the tunnel: not before the policy that protects what takes it.
-                Some(user) if result.is_ok() => routes.set(policy, user),
-                Some(_) => {}
-                None => routes.unset(policy),
-            }
-        }
-        result.map(drop)
-    }
-
-    fn remove_all(&self, policies: &[Policy]) -> Result<(), KernelError> {
-        let apply: Apply<'_> = &|policy, change| self.change(policy, change);
-        let mut result = Ok(());
-        for policy in policies {
-            if let Err(error) = self.policies.remove(policy, apply) {
-                result = Err(error);
-            }
-        }
-        result
     }
 
     fn expand(&self, params: &PolicyParams<'_>) -> Result<Vec<Policy>, KernelError> {
@@ -203,6 +219,47 @@ impl AddError {
 }
 
 impl Shared {
+    fn change(&self, policy: &Policy, change: Change<'_>) -> Result<(), NetlinkError> {
+        let (message, user) = match change {
+            Change::Install(XfrmMessage::AddPolicy(message), user) if self.policy_update => {
+                (XfrmMessage::UpdatePolicy(message), Some(user))
+            }
+            Change::Install(message, user) => (message, Some(user)),
+            Change::Remove(message) => (message, None),
+        };
+        let is_new = matches!(message, XfrmMessage::AddPolicy(_));
+        if let Some(user) = user {
+            self.note_policy(policy, user);
+        }
+        let result = self.request(message);
+        match (&result, user) {
+            (Err(_), Some(_)) if is_new => self.forget_policy(&policy.key),
+            (Ok(_), None) => self.forget_policy(&policy.key),
+            (Err(error), None) if error.is_not_found() => self.forget_policy(&policy.key),
+            _ => {}
+        }
+        if let Some(routes) = self.routes.get() {
+            match user {
+                // The route leads into the tunnel: not before the policy that protects what takes it.
+                Some(user) if result.is_ok() => routes.set(policy, user),
+                Some(_) => {}
+                None => routes.unset(policy),
+            }
+        }
+        result.map(drop)
+    }
+
+    fn remove_all(&self, policies: &[Policy]) -> Result<(), KernelError> {
+        let apply: Apply<'_> = &|policy, change| self.change(policy, change);
+        let mut result = Ok(());
+        for policy in policies {
+            if let Err(error) = self.policies.remove(policy, apply) {
+                result = Err(error);
+            }
+        }
+        result
+    }
+
     fn request(&self, message: XfrmMessage) -> Result<Vec<Message>, NetlinkError> {
         self.socket.request(Message::from(message), 0)
     }
@@ -210,15 +267,22 @@ impl Shared {
     fn allocate(&self, protocol: Protocol, ends: (IpAddr, IpAddr), spis: (u32, u32)) -> Result<Option<Spi>, AddError> {
         let message = state::allocate(protocol, ends, spis, self.version)?;
         let answers = self.request(XfrmMessage::AllocSpi(message))?;
-        Ok(answers.iter().find_map(|answer| match answer.get() {
+        let spi = answers.iter().find_map(|answer| match answer.get() {
             XfrmMessage::AddSa(sa) => Spi::new(sa.user_sa_info.id.spi),
             XfrmMessage::AllocSpi(spi) => Spi::new(spi.spi_info.info.id.spi),
             _ => None,
-        }))
+        });
+        if let Some(spi) = spi {
+            let (src, dst) = ends;
+            // Marks and interfaces come with the SA.
+            self.note_sa(&SaId { spi, protocol, src, dst, mark: Mark::NONE, if_id: IfId::NONE });
+        }
+        Ok(spi)
     }
 
     fn add(&self, sa: &SaParams<'_>, offload: Option<(Offload, u32)>, ports: bool) -> Result<(), AddError> {
         let message = || state::install(sa, self.version, offload, ports);
+        self.note_sa(&sa.id);
         let result = match sa.direction {
             Direction::In => match self.request(XfrmMessage::UpdateSa(message()?)) {
                 Err(error) if error.is_not_found() => {
@@ -227,7 +291,7 @@ impl Shared {
                 }
                 result => result,
             },
-            Direction::Out => self.request(XfrmMessage::AddSa(message()?)),
+            Direction::Out => self.request(XfrmMessage::AddSa(message()?)).inspect_err(|_| self.forget_sa(&sa.id)),
         };
         result?;
         self.sas.insert(sa.id, sa.lifetimes);
@@ -242,14 +306,20 @@ impl Shared {
 
     fn delete(&self, id: &SaId) -> Result<(), AddError> {
         self.sas.remove(id);
-        self.request(XfrmMessage::DeleteSa(state::name(id)?))?;
+        let result = self.request(XfrmMessage::DeleteSa(state::name(id)?));
+        if result.as_ref().err().is_none_or(NetlinkError::is_not_found) {
+            self.forget_sa(id);
+            // as it was reserved
+            self.forget_sa(&SaId { mark: Mark::NONE, if_id: IfId::NONE, ..*id });
+        }
+        result?;
         Ok(())
     }
 
     /// Events were lost: reports what they would have told.
     fn compare(&self, sink: &EventSink) {
         let ids = self.sas.all();
-        log!(KNL, 1, "XFRM events were lost, comparing {} SAs with the kernel's", ids.len());
+        log!(KNL, 2, "comparing {} SAs with the kernel's", ids.len());
         for id in ids {
             let event = match self.get(&id) {
                 Ok(answer) => self.sas.missed(&id, modified(&answer)),
@@ -342,12 +412,18 @@ impl Kernel for Netlink {
         let moved = Message::from(XfrmMessage::AddSa(state::moved(current, update, interface)));
         let name = state::name(&update.id).map_err(|error| fail(error.into()))?;
         self.shared.request(XfrmMessage::DeleteSa(name)).map_err(|error| fail(error.into()))?;
+        let new = SaId { src: update.src, dst: update.dst, ..update.id };
+        self.shared.note_sa(&new);
         let added = self.shared.socket.request(moved, 0);
         if let Err(error) = added {
             self.shared.sas.remove(&update.id);
+            [new, update.id].iter().for_each(|id| self.shared.forget_sa(id));
             return Err(fail(error.into()));
         }
-        self.shared.sas.rename(&update.id, SaId { src: update.src, dst: update.dst, ..update.id });
+        if new != update.id {
+            self.shared.forget_sa(&update.id);
+        }
+        self.shared.sas.rename(&update.id, new);
         Ok(())
     }
 
@@ -375,11 +451,11 @@ impl Kernel for Netlink {
 
     fn add_policies(&self, params: &PolicyParams<'_>) -> Result<(), KernelError> {
         let policies = self.expand(params)?;
-        let apply: Apply<'_> = &|policy, change| self.change(policy, change);
+        let apply: Apply<'_> = &|policy, change| self.shared.change(policy, change);
         for (index, policy) in policies.iter().enumerate() {
-            if let Err(error) = self.policies.add(policy, apply) {
+            if let Err(error) = self.shared.policies.add(policy, apply) {
                 // Logged by now, or not there because the error is the reason.
-                let _ = self.remove_all(policies.get(..index).unwrap_or_default());
+                let _ = self.shared.remove_all(policies.get(..index).unwrap_or_default());
                 return Err(error);
             }
         }
@@ -387,7 +463,7 @@ impl Kernel for Netlink {
     }
 
     fn delete_policies(&self, params: &PolicyParams<'_>) -> Result<(), KernelError> {
-        self.remove_all(&self.expand(params)?)
+        self.shared.remove_all(&self.expand(params)?)
     }
 
     fn source_address(&self, remote: IpAddr, preferred: Option<IpAddr>) -> Option<IpAddr> {

@@ -4,7 +4,7 @@
 //! brought up. It does what the user with the best priority wants; when that one goes, the next takes over in one step,
 //! so that there is no moment without a policy in which packets would leave in clear.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ike::kernel::KernelError;
@@ -14,6 +14,7 @@ use strongswan::sync::Mutex;
 
 use super::policy::{Key, Policy, User};
 use super::state::Unsupported;
+use super::upkeep::is_held;
 use crate::kernel::netlink::NetlinkError;
 
 /// What becomes of the kernel's policy.
@@ -52,6 +53,60 @@ impl Policies {
     /// Takes a user back.
     pub(super) fn remove(&self, policy: &Policy, apply: Apply<'_>) -> Result<(), KernelError> {
         self.with_entry(&policy.key, |users| remove(users, policy, apply))
+    }
+
+    /// Keeps a policy that a predecessor left in the kernel as one that drops, until somebody wants it or it is released.
+    /// Its place among the kernel's policies stays what it was; among ours everybody precedes it.
+    pub(super) fn hold(&self, policy: &Policy, apply: Apply<'_>) -> Result<(), KernelError> {
+        let message = policy.install(&policy.user).map_err(unsupported)?;
+        self.with_entry(&policy.key, |users| {
+            apply(policy, Change::Install(XfrmMessage::UpdatePolicy(message), &policy.user)).map_err(|error| {
+                log!(KNL, 1, "unable to update policy {policy}: {error}");
+                failed(&error)
+            })?;
+            users.push(User { priority: u32::MAX, ..policy.user.clone() });
+            Ok(())
+        })
+    }
+
+    /// Removes what is held. Returns how many policies of the kernel went with it.
+    pub(super) fn release(&self, apply: Apply<'_>) -> usize {
+        let mut released = 0_usize;
+        for key in self.keys() {
+            self.with_entry(&key, |users| {
+                let Some(held) = users.iter().find(|user| is_held(user)).cloned() else { return };
+                let Some(policy) = Policy::of(key.clone(), held) else { return };
+                released = released.saturating_add(usize::from(users.len() == 1));
+                // An error is logged.
+                let _gone = remove(users, &policy, apply);
+            });
+        }
+        released
+    }
+
+    /// Installs those policies again that are not among those `present` in the kernel. Returns how many.
+    pub(super) fn restore(&self, present: &HashSet<Key>, apply: Apply<'_>) -> usize {
+        let mut restored = 0_usize;
+        for key in self.keys().into_iter().filter(|key| !present.contains(key)) {
+            self.with_entry(&key, |users| {
+                let Some(first) = users.first() else { return };
+                let Some(policy) = Policy::of(key.clone(), first.clone()) else { return };
+                // Replacing installs as well, and one that came meanwhile does not mind.
+                let result = policy.install(first).map_err(unsupported).and_then(|message| {
+                    let change = Change::Install(XfrmMessage::UpdatePolicy(message), first);
+                    apply(&policy, change).map_err(|error| failed(&error))
+                });
+                match result {
+                    Ok(()) => restored = restored.saturating_add(1),
+                    Err(error) => log!(KNL, 1, "unable to restore policy {policy}: {error}"),
+                }
+            });
+        }
+        restored
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.entries.lock().keys().cloned().collect()
     }
 
     /// Number of policies.

@@ -17,8 +17,10 @@ use netlink_packet_xfrm::{
 use strongswan::crypto::Protocol;
 use strongswan::selectors::TrafficSelector;
 
-use super::selector::{family, selector};
+use super::journal::PolicyMark;
+use super::selector::{address, family, selector, traffic_selectors};
 use super::state::{self, Unsupported};
+use super::upkeep::tags;
 
 /// Which packets a policy of the kernel looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -54,10 +56,27 @@ impl std::fmt::Display for Hook {
 /// What makes two policies the same one to the kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Key {
-    hook: Hook,
-    selector: [u8; XFRM_SELECTOR_LEN],
-    mark: Mark,
-    if_id: IfId,
+    pub(super) hook: Hook,
+    pub(super) selector: [u8; XFRM_SELECTOR_LEN],
+    pub(super) mark: Mark,
+    pub(super) if_id: IfId,
+}
+
+impl Key {
+    /// The network that packets go to.
+    pub(super) fn destination(&self) -> Option<(IpAddr, u8)> {
+        let selector = Selector::parse(&self.selector).ok()?;
+        Some((address(&selector.daddr, selector.family), selector.prefixlen_d))
+    }
+}
+
+/// A policy that is in the kernel.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    /// What it looks at; what it does is not known beyond its place.
+    pub(super) policy: Policy,
+    /// What tells whose it is.
+    pub(super) mark: PolicyMark,
 }
 
 /// What somebody wants such a policy to do.
@@ -169,6 +188,34 @@ impl Policy {
             dst,
             selector,
         }
+    }
+
+    /// The policy for these packets, for somebody who wants `user` of it. `None` if these are no packets.
+    pub(super) fn of(key: Key, user: User) -> Option<Self> {
+        let selector = Selector::parse(&key.selector).ok()?;
+        let (src, dst) = traffic_selectors(&selector)?;
+        Some(Self { hook: key.hook, key, user, src, dst, selector })
+    }
+
+    /// A policy as the kernel describes it, unless it is that of a socket.
+    pub(super) fn found(message: &ModifyMessage) -> Option<Found> {
+        let info = &message.user_policy_info;
+        let hook = match info.direction {
+            XFRM_POLICY_IN => Hook::In,
+            XFRM_POLICY_OUT => Hook::Out,
+            XFRM_POLICY_FWD => Hook::Forward,
+            _ => return None,
+        };
+        let reqid = message.nlas.iter().find_map(|attribute| match attribute {
+            XfrmAttrs::Template(templates) => templates.first().map(|template| template.reqid),
+            _ => None,
+        });
+        let (mark, if_id) = tags(&message.nlas);
+        let mut selector = [0; XFRM_SELECTOR_LEN];
+        info.selector.emit(&mut selector);
+        let user = User { priority: info.priority, computed: u32::MAX, action: PolicyAction::Drop, template: None };
+        let policy = Self::of(Key { hook, selector, mark, if_id }, user)?;
+        Some(Found { policy, mark: PolicyMark { reqid: reqid.unwrap_or(0), priority: info.priority } })
     }
 
     /// Whether it is for no XFRM interface.

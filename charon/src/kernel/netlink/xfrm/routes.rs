@@ -14,6 +14,7 @@ use strongswan::log;
 use strongswan::selectors::{PortRange, TrafficSelector};
 use strongswan::sync::Mutex;
 
+use super::journal::Ours;
 use super::policy::{Hook, Key, Policy, User};
 use super::settings::NetlinkSettings;
 use crate::kernel::netlink::{LocalAddress, NetlinkError, Network, Prefix, Route, RouteKind, Rule};
@@ -33,8 +34,8 @@ pub(super) struct Routes {
 }
 
 impl Routes {
-    /// Adds the rules that lead to our table.
-    pub(super) fn new(network: Network, settings: &NetlinkSettings) -> Self {
+    /// Adds the rules that lead to our table. After a crash rules and routes that were `left` behind are ours, too.
+    pub(super) fn new(network: Network, settings: &NetlinkSettings, left: &Ours) -> Self {
         let mut rules = Vec::new();
         if settings.routing_table != 0 {
             for family in [Family::Ipv4, Family::Ipv6] {
@@ -51,13 +52,23 @@ impl Routes {
                 };
                 match network.add_rule(&rule) {
                     Ok(()) => rules.push(rule),
-                    // Left over, or another daemon's in this namespace: not ours to remove.
+                    Err(error) if error.is_exists() && left.crashed => rules.push(rule),
+                    // Another daemon's in this namespace: not ours to remove.
                     Err(error) if error.is_exists() => {}
                     Err(error) => log!(KNL, 1, "unable to create {family:?} routing table rule: {error}"),
                 }
             }
         }
         let table = if settings.routing_table == 0 { RT_TABLE_MAIN } else { settings.routing_table };
+        // In the main table nobody can tell whose a route is.
+        if table != RT_TABLE_MAIN {
+            for destination in
+                left.policies.keys().filter_map(|key| key.destination().filter(|_| key.hook == Hook::Out))
+            {
+                // Most have none.
+                let _none = network.delete_route_to(destination, table);
+            }
+        }
         let rules = Mutex::new(rules);
         Self { network, table, rules, xfrm_interfaces: settings.install_routes_xfrmi, wanted: Mutex::default() }
     }

@@ -1,8 +1,12 @@
 //! What the configuration says about the kernel's data plane.
 
-use strongswan::log;
-use strongswan::settings::{Settings, parse_int};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use strongswan::log;
+use strongswan::settings::{PIDDIR, Settings, parse_int};
+
+use super::upkeep::FlushOnStart;
 use crate::kernel::netlink::{InstallVirtualIps, InterfaceFilter};
 
 /// Settings of the kernel's data plane.
@@ -32,6 +36,12 @@ pub struct NetlinkSettings {
     pub ports_in_transport: bool,
     /// `kernel-netlink.policy_update`: replace policies that are there already without asking.
     pub policy_update: bool,
+    /// Beside the PID file: the list of what is in the kernel because of us.
+    pub journal: PathBuf,
+    /// `flush_on_start`
+    pub flush_on_start: FlushOnStart,
+    /// `kernel-netlink.hold_orphans`: how long policies that a crash left behind go on dropping what they protected.
+    pub hold_orphans: Duration,
 }
 
 /// Which packets a rule is for.
@@ -60,6 +70,9 @@ impl Default for NetlinkSettings {
             acquire_expires: 165,
             ports_in_transport: false,
             policy_update: false,
+            journal: Path::new(PIDDIR).join("charon.xfrm"),
+            flush_on_start: FlushOnStart::Own,
+            hold_orphans: Duration::from_secs(30),
         }
     }
 }
@@ -85,6 +98,11 @@ impl NetlinkSettings {
             acquire_expires: settings.get_int(&own("xfrm_acq_expires"), retransmitting(settings)),
             ports_in_transport: get_bool("set_proto_port_transport_sa", default.ports_in_transport),
             policy_update: get_bool("policy_update", default.policy_update),
+            journal: settings
+                .get_str("charon.pidfile")
+                .map_or(default.journal, |pidfile| Path::new(pidfile).with_extension("xfrm")),
+            flush_on_start: FlushOnStart::from_settings(settings),
+            hold_orphans: settings.get_time(&own("hold_orphans"), default.hold_orphans),
         }
     }
 }
@@ -130,9 +148,9 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let settings = read(
-            "charon { install_routes = no\n interfaces_use = eth0, eth1\n install_virtual_ip = no\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
+            "charon { install_routes = no\n interfaces_use = eth0, eth1\n install_virtual_ip = no\n pidfile = /run/a.pid\n flush_on_start = all\n routing_table = 7\n routing_table_prio = 8\n spi_min = 0x300\n spi_max = 0x200
              plugins { kernel-netlink { fwmark = !0x10/0xf0\n install_routes_xfrmi = yes\n receive_buffer_size = 4096
-             xfrm_acq_expires = 30\n set_proto_port_transport_sa = yes\n policy_update = yes\n } } }",
+             xfrm_acq_expires = 30\n set_proto_port_transport_sa = yes\n hold_orphans = 5\n policy_update = yes\n } } }",
         );
         let expected = NetlinkSettings {
             spis: (0x200, 0x300),
@@ -147,6 +165,9 @@ mod tests {
             acquire_expires: 30,
             ports_in_transport: true,
             policy_update: true,
+            journal: "/run/a.xfrm".into(),
+            flush_on_start: FlushOnStart::All,
+            hold_orphans: Duration::from_secs(5),
         };
         assert_eq!(settings, expected);
     }

@@ -26,6 +26,11 @@ const KERNEL_NETLINK_OPTIONS: &[OptionSpec] = &[
     bool("load", "yes", "Let the Linux kernel carry the traffic, if it has ESP.").shipped(),
     int("buflen", "8192", "Bytes read at once.").inert(MISSING),
     text("fwmark", "", "Mark that the rule for the routing table asks for: [!]mark[/mask]."),
+    time(
+        "hold_orphans",
+        "30s",
+        "Time for which policies of a daemon that crashed are kept, as such that drop, unless they are wanted again.",
+    ),
     text("hw_offload_feature_interface", "lo", "Interface that tells whether offload is available.").inert(MISSING),
     bool("ignore_retransmit_errors", "no", "Ignore errors that retransmissions cause.").inert(MISSING),
     bool("install_routes_xfrmi", "no", "Install routes for CHILD_SAs with an interface id."),
