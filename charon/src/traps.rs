@@ -332,18 +332,25 @@ impl Traps {
             if_ids,
             wildcard,
         });
-        if let Err(error) = self.add(&trap) {
+        // Known before it is installed: a packet may hit it at once, and the kernel will not tell a second time.
+        self.state.lock().traps.push(Arc::clone(&trap));
+        let added = self.add(&trap);
+        let mut state = self.state.lock();
+        if let Err(error) = added {
+            state.traps.retain(|other| !Arc::ptr_eq(other, &trap));
+            drop(state);
             self.numbers.release_reqid(reqid);
             return Err(error.into());
         }
-        let mut state = self.state.lock();
         let same = |other: &Arc<Installed>| {
-            other.child.name == trap.child.name && other.connection.name == trap.connection.name
+            other.child.name == trap.child.name
+                && other.connection.name == trap.connection.name
+                && !Arc::ptr_eq(other, &trap)
         };
         let old = state.traps.iter().position(same).map(|index| state.traps.remove(index));
         let refused = state.flushed;
-        if !refused {
-            state.traps.push(Arc::clone(&trap));
+        if refused {
+            state.traps.retain(|other| !Arc::ptr_eq(other, &trap));
         }
         drop(state);
         if let Some(old) = old {
