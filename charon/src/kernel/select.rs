@@ -140,14 +140,14 @@ impl DataPlane {
 
     /// Start scripts have run, which may have flushed the kernel's tables: puts back what should be in them.
     pub fn reassert(&self) {
-        if let Plane::Netlink(plane) = &self.0 {
+        if let Plane::Netlink(plane) = &self.plane {
             plane.reassert();
         }
     }
 
     /// How long policies are kept that a daemon left behind which did not end properly.
     pub fn hold_orphans(&self) -> Option<Duration> {
-        match &self.0 {
+        match &self.plane {
             Plane::Netlink(plane) => Some(plane.hold_orphans()),
             Plane::Userspace(_) | Plane::Fake(_) => None,
         }
@@ -155,7 +155,7 @@ impl DataPlane {
 
     /// Removes those of them that nobody has taken over.
     pub fn release_orphans(&self) {
-        if let Plane::Netlink(plane) = &self.0 {
+        if let Plane::Netlink(plane) = &self.plane {
             plane.release_orphans();
         }
     }
