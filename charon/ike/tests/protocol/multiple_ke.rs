@@ -1025,3 +1025,21 @@ fn three_hundred_seeds() {
         }
     });
 }
+
+#[test]
+fn two_hundred_seeds_of_different_tastes() {
+    // What A asks for takes additional key exchanges, what B asks for does not, or the other way round.
+    crate::soak::soak(200, |sim| {
+        let with = if sim.seed % 2 == 0 { A } else { B };
+        for host in [A, B] {
+            let plain = [PLAIN, "aes128gcm16-x25519"];
+            let hybrid = ["aes128gcm16-prfsha256-x25519-ke1_mlkem512", "aes128gcm16-x25519-ke1_mlkem512-ke2_ecp256"];
+            let lists: [String; 2] = std::array::from_fn(|i| {
+                if host == with { [hybrid[i], plain[i]].join(",") } else { [plain[i], hybrid[i]].join(",") }
+            });
+            sim.hosts[host].settings.prefer_configured_proposals = false;
+            propose(sim, host, &lists[0]);
+            sim.configure_host(host, |peer| Arc::make_mut(&mut peer.children[0]).proposals = esp_proposals(&lists[1]));
+        }
+    });
+}
