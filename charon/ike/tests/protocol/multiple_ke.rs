@@ -702,24 +702,46 @@ fn child_collisions_with_any_overlap() {
     assert!(aborted > 20 && refused > 0, "{aborted} aborted, {refused} refused");
 }
 
-#[test]
-fn child_collisions_of_which_one_has_more_key_exchanges() {
-    // Each side gets what it proposed: optional ones for itself, none for the other.
-    for seed in 0..150 {
-        let mut sim = pair_of(seed, HYBRID, "aes128gcm16-x25519-ke1_mlkem768-ke1_none");
-        sim.establish();
-        // the initiator's order decides nothing here: A asks for them, B asks without
-        let plain = esp_proposals("aes128gcm16-x25519,aes128gcm16-x25519-ke1_mlkem768");
-        sim.hosts[B].settings.prefer_configured_proposals = false;
-        sim.configure_host(B, |peer| Arc::make_mut(&mut peer.children[0]).proposals = plain);
-        overlap(&mut sim, |sim, host| {
-            if sim.child(host).is_some() {
-                sim.rekey_child(host);
-            }
+/// What `with` asks for takes additional key exchanges, what the other side asks for does not.
+fn different_tastes(sim: &mut Sim, with: usize) {
+    for host in [A, B] {
+        let plain = [PLAIN, "aes128gcm16-x25519"];
+        let hybrid = ["aes128gcm16-prfsha256-x25519-ke1_mlkem512", "aes128gcm16-x25519-ke1_mlkem512-ke2_ecp256"];
+        let lists: [String; 2] = std::array::from_fn(|i| {
+            if host == with { [hybrid[i], plain[i]].join(",") } else { [plain[i], hybrid[i]].join(",") }
         });
-        settle_under_traffic(&mut sim);
-        sim.assert_established(1, 1);
+        sim.hosts[host].settings.prefer_configured_proposals = false;
+        propose(sim, host, &lists[0]);
+        sim.configure_host(host, |peer| Arc::make_mut(&mut peer.children[0]).proposals = esp_proposals(&lists[1]));
     }
+}
+
+#[test]
+fn collisions_in_which_only_one_has_additional_ones() {
+    let mut counts = [0; 3];
+    for seed in 0..150 {
+        for ike in [true, false] {
+            let mut sim = Sim::with_seed(seed, true);
+            different_tastes(&mut sim, if seed % 2 == 0 { A } else { B });
+            sim.establish();
+            overlap(&mut sim, |sim, host| {
+                if ike {
+                    sim.input(host, Input::RekeyIke);
+                } else if sim.child(host).is_some() {
+                    sim.rekey_child(host);
+                }
+            });
+            if !ike {
+                settle_under_traffic(&mut sim);
+            }
+            sim.run_for(Duration::from_secs(250));
+            sim.assert_established(1, 1);
+            counts[0] += sim.trace.count("rekey collision lost, abort incomplete multi-KE rekeying");
+            counts[1] += sim.trace.count("rekey collision lost, deleting redundant");
+            counts[2] += sim.trace.count("but we did too and already sent IKE_FOLLOWUP_KE");
+        }
+    }
+    assert!(counts.iter().all(|count| *count > 5), "aborted, redundant, refused: {counts:?}");
 }
 
 #[test]
@@ -1028,18 +1050,5 @@ fn three_hundred_seeds() {
 
 #[test]
 fn two_hundred_seeds_of_different_tastes() {
-    // What A asks for takes additional key exchanges, what B asks for does not, or the other way round.
-    crate::soak::soak(200, |sim| {
-        let with = if sim.seed % 2 == 0 { A } else { B };
-        for host in [A, B] {
-            let plain = [PLAIN, "aes128gcm16-x25519"];
-            let hybrid = ["aes128gcm16-prfsha256-x25519-ke1_mlkem512", "aes128gcm16-x25519-ke1_mlkem512-ke2_ecp256"];
-            let lists: [String; 2] = std::array::from_fn(|i| {
-                if host == with { [hybrid[i], plain[i]].join(",") } else { [plain[i], hybrid[i]].join(",") }
-            });
-            sim.hosts[host].settings.prefer_configured_proposals = false;
-            propose(sim, host, &lists[0]);
-            sim.configure_host(host, |peer| Arc::make_mut(&mut peer.children[0]).proposals = esp_proposals(&lists[1]));
-        }
-    });
+    crate::soak::soak(200, |sim| different_tastes(sim, if sim.seed % 2 == 0 { A } else { B }));
 }
