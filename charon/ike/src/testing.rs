@@ -5,7 +5,8 @@
 use strongswan::crypto::Rng;
 
 use crate::IkeSa;
-use crate::wire::{self, EncodeError, Header, IvSource, PayloadType, Received, Sealer};
+pub use crate::v2::admission::{Direction, Pending, admits};
+use crate::wire::{self, EncodeError, ExchangeType, Header, IvSource, MessageId, PayloadType, Received, Sealer};
 
 /// Decrypts a datagram as the IKE_SA it is addressed to would: header, type of the first payload inside, content.
 /// `None` if it is not protected, a fragment, or not for this IKE_SA.
@@ -47,4 +48,14 @@ pub fn forge(
     let keys = receiver.keys.as_mut().ok_or(EncodeError::Cipher)?;
     let cipher = keys.inbound().map_err(|_| EncodeError::Cipher)?;
     Sealer { cipher, ivs: &mut IvSource::default(), rng }.protect_content(header, first, content)
+}
+
+/// Message IDs an IKE_SA is at: of its next request, and of the peer's.
+pub fn message_ids(sa: &IkeSa) -> (MessageId, MessageId) {
+    (sa.exchanges.next_id, sa.exchanges.expected_id)
+}
+
+/// The exchange of our request that is not answered.
+pub fn in_the_air(sa: &IkeSa) -> Option<ExchangeType> {
+    sa.exchanges.request.as_ref().map(|request| request.exchange)
 }

@@ -8,6 +8,7 @@ use strongswan::crypto::{CryptoError, EncryptionAlgorithm, IntegrityAlgorithm, P
 
 use crate::ids::IkeSpi;
 use crate::snapshot::Algorithms;
+use crate::v2::AuthVerified;
 use crate::wire::IvSource;
 
 /// What a proposal without cipher, one for AH, stands for.
@@ -165,9 +166,11 @@ impl IkeKeys {
     }
 
     /// Keys of a CHILD_SA; `shared` is the secret of its own key exchange, if it had one, and `additional` are those of
-    /// the key exchanges after that.
+    /// the key exchanges after that. There are none without proof that the peers are authenticated, and nothing can be
+    /// installed without keys: so there is no CHILD_SA on an IKE_SA that is not.
     pub(crate) fn derive_child(
         &self,
+        _proof: &AuthVerified,
         algorithms: &Algorithms,
         shared: Option<&Secret>,
         additional: &[Secret],
@@ -185,6 +188,7 @@ impl IkeKeys {
         Ok(ChildKeys {
             initiator: DirectionKeys { encryption: encr_i.into(), integrity: integ_i.into() },
             responder: DirectionKeys { encryption: encr_r.into(), integrity: integ_r.into() },
+            derived: Derived,
         })
     }
 }
@@ -195,13 +199,19 @@ impl std::fmt::Debug for IkeKeys {
     }
 }
 
-/// Keys of both directions of a CHILD_SA.
+/// Only this module makes one.
+#[derive(Debug)]
+struct Derived;
+
+/// Keys of both directions of a CHILD_SA, which only [`IkeKeys::derive_child`] makes.
 #[derive(Debug)]
 pub(crate) struct ChildKeys {
     /// For SAs from the exchange's initiator to its responder.
     pub(crate) initiator: DirectionKeys,
     /// For SAs from the exchange's responder to its initiator.
     pub(crate) responder: DirectionKeys,
+    #[expect(dead_code, reason = "it says where the keys come from")]
+    derived: Derived,
 }
 
 /// Keys of one direction of a CHILD_SA.
@@ -305,10 +315,13 @@ mod tests {
                 "c17c78976c9438791316a39c546c9b93bd401544cf8e8df043b0005bd7e8acd2"
             );
             assert_eq!(hex(rekeyed.parts().unwrap()[3]), "f69b1287128230b278fbac27e1021e649c42d8a1");
-            let child = keys.derive_child(&algorithms, Some(&secret(1)), &additional, &NI, &NR).unwrap();
+            let child = keys
+                .derive_child(&AuthVerified::assumed(), &algorithms, Some(&secret(1)), &additional, &NI, &NR)
+                .unwrap();
             assert_eq!(hex(child.initiator.encryption.as_bytes()), "8e4bde05fa43fc42ce9b34e875b9a3f3bcb15621");
             assert_eq!(hex(child.responder.encryption.as_bytes()), "bc97905b88dbc5265490388f744ca19cfa7f06a3");
-            let child = keys.derive_child(&algorithms, None, &additional[..1], &NI, &NR).unwrap();
+            let child =
+                keys.derive_child(&AuthVerified::assumed(), &algorithms, None, &additional[..1], &NI, &NR).unwrap();
             assert_eq!(hex(child.responder.encryption.as_bytes()), "6b2cf3ae955b9c663ed8f6a67cd6aceae47a3b07");
         }
     }

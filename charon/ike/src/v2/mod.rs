@@ -1,9 +1,10 @@
 //! IKEv2 (RFC 7296): exchanges, and the tasks they consist of.
 //!
-//! `receive` decides whether a datagram is a message this IKE_SA accepts, `respond` and `initiate` run tasks over it,
+//! `admission` has the table of messages that count, `receive` decides whether a datagram is one of them, `respond` and `initiate` run tasks over it,
 //! `send` puts messages on their way and `retransmit` repeats them. None of these knows a payload: those belong to the
 //! `tasks`. How identities are proven is in `auth`.
 
+pub(crate) mod admission;
 mod auth;
 mod exchanges;
 pub(crate) mod explain;

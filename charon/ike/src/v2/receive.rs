@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use strongswan::crypto::hash::sha1;
 use strongswan::log;
 
-use super::exchanges::Exchanges;
+use super::admission::{self, Direction, Pending};
+use super::exchanges::{Exchanges, Request};
 use super::explain;
 use super::task::{Failure, Incoming};
 use crate::env::Env;
@@ -23,8 +24,7 @@ impl IkeSa {
         if !self.is_for_us(&header) || !self.accepts_id(env, &header, local, remote, &data) {
             return;
         }
-        if header.exchange == ExchangeType::IkeSaInit && !self.expects_init(&header) {
-            log!(IKE, 1, "ignoring {} in IKE_SA state {}", header.exchange, self.state());
+        if !self.admits(&header) {
             return;
         }
         // decryption works in place, so that this is the last chance
@@ -61,13 +61,26 @@ impl IkeSa {
         }
     }
 
-    /// IKE_SA_INIT is due. Its messages are not protected, so at any other time one must not even be looked into: what is
-    /// wrong with it would be answered, and use up a message ID of the peer's.
-    fn expects_init(&self, header: &Header) -> bool {
-        if header.is_request() {
-            return self.state() == IkeSaState::Created;
+    /// The table has this message. What it does not have must not even be looked into: IKE_SA_INIT is not protected, and
+    /// what is wrong with a message would be answered, and use up a message ID of the peer's.
+    fn admits(&self, header: &Header) -> bool {
+        let Header { exchange, .. } = *header;
+        let direction = if header.is_request() { Direction::Request } else { Direction::Response };
+        let pending =
+            Pending { key_exchange: self.due_key_exchange().is_some(), continues: !self.exchanges.passive.is_empty() };
+        let due = |request: &Request| request.exchange == ExchangeType::IkeSaInit;
+        let unprotected = direction == Direction::Response && exchange == ExchangeType::IkeSaInit;
+        let admitted = admission::admits(self.state(), self.id.role, direction, exchange, pending)
+            && (!unprotected || self.exchanges.request.as_deref().is_some_and(due));
+        if !admitted {
+            let half_open = matches!(self.state(), IkeSaState::Created | IkeSaState::Connecting);
+            if exchange == ExchangeType::CreateChildSa && half_open && header.is_request() {
+                log!(IKE, 1, "received CREATE_CHILD_SA request for unestablished IKE_SA, rejected");
+            } else {
+                log!(IKE, 1, "ignoring {exchange} in IKE_SA state {}", self.state());
+            }
         }
-        self.exchanges.request.as_ref().is_some_and(|request| request.exchange == ExchangeType::IkeSaInit)
+        admitted
     }
 
     /// The message ID is that of the exchange that is due. A repeated request is answered once more.
@@ -223,33 +236,10 @@ impl IkeSa {
             }
             return self.close(env, Failure::Destroy);
         }
-        if !self.may_serve(header.exchange) {
-            log!(IKE, 1, "ignoring {} in IKE_SA state {}", header.exchange, self.state());
-            return;
-        }
         self.last_inbound = env.now;
         let forced = header.message_id == MessageId(1);
         self.update_hosts(env, incoming.local, incoming.remote, forced, forced);
         self.process_request(env, &incoming, hash);
-    }
-
-    /// Whether a request of this kind makes sense now.
-    fn may_serve(&self, exchange: ExchangeType) -> bool {
-        let state = self.state();
-        if self.id.role == Role::Initiator && matches!(state, IkeSaState::Created | IkeSaState::Connecting) {
-            return false;
-        }
-        match exchange {
-            ExchangeType::IkeSaInit => state == IkeSaState::Created,
-            ExchangeType::IkeIntermediate => state == IkeSaState::Connecting && self.due_key_exchange().is_some(),
-            ExchangeType::IkeAuth => state == IkeSaState::Connecting && self.due_key_exchange().is_none(),
-            // within what authenticated peers negotiate
-            ExchangeType::IkeFollowupKe => {
-                matches!(state, IkeSaState::Established | IkeSaState::Rekeying | IkeSaState::Deleting)
-            }
-            ExchangeType::Informational => !matches!(state, IkeSaState::Created),
-            _ => state != IkeSaState::Rekeyed,
-        }
     }
 
     /// The configuration by which a new responder answers IKE_SA_INIT.

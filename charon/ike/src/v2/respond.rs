@@ -147,10 +147,6 @@ impl IkeSa {
         match request.header.exchange {
             ExchangeType::IkeSaInit => Some(tasks::serving_initial()),
             ExchangeType::CreateChildSa => {
-                if !self.state().is_authenticated() && self.state() != IkeSaState::Deleting {
-                    log!(IKE, 1, "received CREATE_CHILD_SA request for unestablished IKE_SA, rejected");
-                    return None;
-                }
                 let rekeyed = request.notify(NotifyType::RekeySa);
                 let rekeyed = rekeyed.filter(|notify| matches!(notify.protocol, Protocol::Ah | Protocol::Esp));
                 let task: Box<dyn Task> = match (request.ts_i().is_some() || request.ts_r().is_some(), rekeyed) {

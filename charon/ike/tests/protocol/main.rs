@@ -11,6 +11,7 @@
 #![allow(unreachable_pub, reason = "modules of a test crate")]
 
 mod actions;
+mod admission;
 mod answers;
 mod certificates;
 mod child;

@@ -19,7 +19,7 @@ use crate::env::Env;
 use crate::ids::Reqid;
 use crate::kernel::Features;
 use crate::output::Alert;
-use crate::sa::{ChildSa, ChildSaState, DynamicHosts, IkeSa, InstallError, Tags};
+use crate::sa::{ChildSa, ChildSaState, DynamicHosts, IkeSa, InstallError, Phase, Tags};
 use crate::v2::task::Outgoing;
 use crate::wire::{Message, Nonce, NotifyType};
 
@@ -174,15 +174,25 @@ fn install(
     defer_outbound: bool,
 ) -> Result<(), NotifyType> {
     let (ni, nr) = if child.initiator { (own, peer) } else { (peer, own) };
-    let Some(keys) = &sa.keys else { return Err(NotifyType::NoProposalChosen) };
-    let keys =
-        match keys.derive_child(&child.algorithms, secrets.shared, secrets.additional, ni.as_bytes(), nr.as_bytes()) {
-            Ok(keys) => keys,
-            Err(error) => {
-                log!(CHD, 1, "CHILD_SA key derivation failed: {error}");
-                return Err(NotifyType::NoProposalChosen);
-            }
-        };
+    // an IKE_SA whose peers are not authenticated has no proof of it, and without one there are no keys
+    let (Some(keys), Phase::Authenticated(proof)) = (&sa.keys, &sa.phase) else {
+        log!(IKE, 1, "no CHILD_SA on an unauthenticated IKE_SA");
+        return Err(NotifyType::NoProposalChosen);
+    };
+    let keys = match keys.derive_child(
+        proof,
+        &child.algorithms,
+        secrets.shared,
+        secrets.additional,
+        ni.as_bytes(),
+        nr.as_bytes(),
+    ) {
+        Ok(keys) => keys,
+        Err(error) => {
+            log!(CHD, 1, "CHILD_SA key derivation failed: {error}");
+            return Err(NotifyType::NoProposalChosen);
+        }
+    };
     // addresses may have changed while the peer took its time
     child.endpoints = sa.endpoints();
     child.begin_installing();
