@@ -132,4 +132,6 @@ pub enum DuplicateAction {
     DeleteLater,
     /// Reauthentication is complete: close it.
     Superseded,
+    /// Reauthentication failed: it goes on as before.
+    NotSuperseded,
 }

@@ -94,7 +94,12 @@ impl IkeSa {
         match (hard, state) {
             (false, _) => self.rekey_child(env, id),
             // protocol-wise gone already: nobody needs to be told
-            (true, ChildSaState::Deleted | ChildSaState::Rekeyed) => self.destroy_child(env, id),
+            (true, ChildSaState::Deleted) => self.destroy_child(env, id),
+            (true, ChildSaState::Rekeyed) => {
+                // traffic waits for the peer's DELETE to move over, and there is nothing left that it could stay with
+                self.conclude_rekeying(env, id);
+                self.destroy_child(env, id);
+            }
             (true, ChildSaState::Deleting) => {}
             (true, _) => self.queue(env, Box::new(tasks::ChildDeleteInitiator::new(id, true))),
         }

@@ -210,6 +210,8 @@ impl IkeSa {
 
     /// Closes the IKE_SA because someone asked for it.
     pub(super) fn terminate(&mut self, env: &mut Env<'_>, force: bool) {
+        // whoever closes an IKE_SA does not want another one in its place
+        self.conditions -= Conditions::REAUTHENTICATING;
         match self.state {
             IkeSaState::Established | IkeSaState::Rekeying | IkeSaState::Rekeyed if force => self.shutdown(env),
             IkeSaState::Established | IkeSaState::Rekeying | IkeSaState::Rekeyed => self.queue_delete(env, false),
@@ -271,7 +273,7 @@ impl IkeSa {
     pub(super) fn replaced(&mut self, env: &mut Env<'_>, action: DuplicateAction) {
         let peer = self.peer_id().cloned();
         let peer = IdText(peer.as_ref());
-        if action != DuplicateAction::Superseded {
+        if !matches!(action, DuplicateAction::Superseded | DuplicateAction::NotSuperseded) {
             self.alert(Alert::UniqueReplace);
         }
         match action {
@@ -280,6 +282,7 @@ impl IkeSa {
                 self.conditions -= Conditions::REAUTHENTICATING;
                 self.terminate(env, false);
             }
+            DuplicateAction::NotSuperseded => self.reauthentication_failed(env),
             DuplicateAction::Destroy => {
                 log!(IKE, 1, "destroying duplicate IKE_SA for peer '{peer}', received INITIAL_CONTACT");
                 self.destroy_with_event(env);

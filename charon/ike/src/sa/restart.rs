@@ -192,6 +192,17 @@ impl IkeSa {
         }
     }
 
+    /// The IKE_SA that was to take this one's place did not come to be: this one can be rekeyed again, and has its peers
+    /// authenticated another time if its lifetime demands it.
+    pub(super) fn reauthentication_failed(&mut self, env: &mut Env<'_>) {
+        self.conditions -= Conditions::REAUTHENTICATING;
+        if self.state == IkeSaState::Established && self.config().is_some_and(|c| !c.lifetimes.reauth.is_zero()) {
+            let delay = retry_delay(env);
+            log!(IKE, 1, "reauthentication failed, trying again in {} seconds", delay.as_secs());
+            self.timers.set(Timer::Reauth, env.now + delay);
+        }
+    }
+
     /// Replaces the keys of the IKE_SA.
     pub(super) fn rekey(&mut self, env: &mut Env<'_>) {
         if self.state == IkeSaState::Established

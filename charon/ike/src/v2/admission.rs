@@ -23,8 +23,6 @@ enum When {
     KeyExchangeDue,
     /// None is.
     KeyExchangesDone,
-    /// A request with the exchange that it continues was served.
-    Continuing,
 }
 
 /// What of an IKE_SA, besides its state, decides about a message.
@@ -32,8 +30,6 @@ enum When {
 pub struct Pending {
     /// An additional key exchange is due.
     pub key_exchange: bool,
-    /// The peer's exchange goes on.
-    pub continues: bool,
 }
 
 /// Messages that are looked into.
@@ -45,14 +41,9 @@ struct Line {
 }
 
 const BOTH: &[Role] = &[Role::Initiator, Role::Responder];
-/// What authenticated peers do.
+/// What authenticated peers do. Of answers the one that is due is known by the request; a key exchange that follows up
+/// nothing is told so.
 const SECURED: &[(ExchangeType, When)] = &[
-    (ExchangeType::CreateChildSa, When::Always),
-    (ExchangeType::IkeFollowupKe, When::Continuing),
-    (ExchangeType::Informational, When::Always),
-];
-/// What an answer may be when we have authenticated each other; which one is due is known by the request.
-const ANSWERS: &[(ExchangeType, When)] = &[
     (ExchangeType::CreateChildSa, When::Always),
     (ExchangeType::IkeFollowupKe, When::Always),
     (ExchangeType::Informational, When::Always),
@@ -89,9 +80,9 @@ const TABLE: &[Line] = &[
         ],
     },
     Line { state: IkeSaState::Established, roles: BOTH, direction: Direction::Request, exchanges: SECURED },
-    Line { state: IkeSaState::Established, roles: BOTH, direction: Direction::Response, exchanges: ANSWERS },
+    Line { state: IkeSaState::Established, roles: BOTH, direction: Direction::Response, exchanges: SECURED },
     Line { state: IkeSaState::Rekeying, roles: BOTH, direction: Direction::Request, exchanges: SECURED },
-    Line { state: IkeSaState::Rekeying, roles: BOTH, direction: Direction::Response, exchanges: ANSWERS },
+    Line { state: IkeSaState::Rekeying, roles: BOTH, direction: Direction::Response, exchanges: SECURED },
     Line { state: IkeSaState::Rekeyed, roles: BOTH, direction: Direction::Request, exchanges: INFORMATIONAL },
     Line { state: IkeSaState::Rekeyed, roles: BOTH, direction: Direction::Response, exchanges: INFORMATIONAL },
     // CREATE_CHILD_SA is answered with TEMPORARY_FAILURE
@@ -105,7 +96,6 @@ impl When {
             Self::Always => true,
             Self::KeyExchangeDue => pending.key_exchange,
             Self::KeyExchangesDone => !pending.key_exchange,
-            Self::Continuing => pending.continues,
         }
     }
 }
@@ -126,7 +116,6 @@ mod tests {
             When::Always => "",
             When::KeyExchangeDue => " (while an additional key exchange is due)",
             When::KeyExchangesDone => " (when no additional key exchange is due)",
-            When::Continuing => " (within the exchange it continues)",
         }
     }
 
@@ -168,7 +157,7 @@ mod tests {
 
     #[test]
     fn nothing_is_negotiated_with_who_is_not_authenticated() {
-        let everything = Pending { key_exchange: true, continues: true };
+        let everything = Pending { key_exchange: true };
         for state in [IkeSaState::Created, IkeSaState::Connecting] {
             for exchange in [ExchangeType::CreateChildSa, ExchangeType::IkeFollowupKe] {
                 for (role, direction) in [

@@ -66,8 +66,7 @@ impl IkeSa {
     fn admits(&self, header: &Header) -> bool {
         let Header { exchange, .. } = *header;
         let direction = if header.is_request() { Direction::Request } else { Direction::Response };
-        let pending =
-            Pending { key_exchange: self.due_key_exchange().is_some(), continues: !self.exchanges.passive.is_empty() };
+        let pending = Pending { key_exchange: self.due_key_exchange().is_some() };
         let due = |request: &Request| request.exchange == ExchangeType::IkeSaInit;
         let unprotected = direction == Direction::Response && exchange == ExchangeType::IkeSaInit;
         let admitted = admission::admits(self.state(), self.id.role, direction, exchange, pending)

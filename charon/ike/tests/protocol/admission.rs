@@ -119,7 +119,7 @@ fn every_message_in_every_state() {
                 for exchange in EXCHANGES {
                     let Some((mut sim, host)) = reach(state, role) else { continue };
                     let in_the_air = testing::in_the_air(&sim.hosts[host].sas[0]);
-                    // what is sent here continues nothing, and no additional key exchange is due
+                    // no additional key exchange is due
                     let mut expected = admits(state, role, direction, exchange, Pending::default());
                     if direction == Direction::Response {
                         // nothing to answer, no answer; IKE_SA_INIT has no place inside of protection

@@ -20,6 +20,7 @@ use super::follow_up::{Pending, Subject};
 use crate::env::Env;
 use crate::ids::{Spi, UniqueId};
 use crate::input::InitiateChild;
+use crate::output::Alert;
 use crate::sa::{ChildSa, ChildSaState, IkeSa, IkeSaState, retry_delay};
 use crate::task::TaskType;
 use crate::v2::task::{Collision, Incoming, Outgoing, Progress, Step, Task, Verdict};
@@ -488,6 +489,13 @@ impl ChildRekeyResponder {
             message.notify(NotifyType::TemporaryFailure);
             return Ok(Progress::Done);
         }
+        // it has done so already, and has deleted neither what it replaced nor what replaced it
+        let partner = old.rekey_partner.and_then(|partner| sa.child(partner));
+        if old.state() == ChildSaState::Rekeying && partner.is_some_and(|new| new.state() == ChildSaState::Installed) {
+            log!(IKE, 1, "unable to rekey CHILD_SA {old}, the peer rekeyed it before");
+            message.notify(NotifyType::TemporaryFailure);
+            return Ok(Progress::Done);
+        }
         let id = old.unique_id;
         if sa.is_following_up(|task| task.concerns(id)) {
             log!(IKE, 1, "peer initiated rekeying, but we did too and already sent IKE_FOLLOWUP_KE");
@@ -531,7 +539,7 @@ impl IkeSa {
     }
 
     /// Moves outbound traffic from a rekeyed CHILD_SA to its replacement. Doing so again changes nothing.
-    pub(super) fn conclude_rekeying(&mut self, env: &mut Env<'_>, old: UniqueId) {
+    pub(crate) fn conclude_rekeying(&mut self, env: &mut Env<'_>, old: UniqueId) {
         let Some(new) = self.child(old).and_then(|child| child.rekey_partner) else { return };
         let Some(child) = self.child_mut(new) else { return };
         if child.outbound_installed() || child.state() != ChildSaState::Installed {
@@ -539,6 +547,10 @@ impl IkeSa {
         }
         if let Err(error) = child.install_outbound(env) {
             log!(CHD, 1, "unable to install outbound IPsec SA of {child}: {error}");
+            self.alert(Alert::InstallChildSaFailed);
+            // without it the replacement is of no use: it is closed on both sides, and created anew
+            self.queue(env, Box::new(ChildDeleteInitiator::new(new, true)));
+            return;
         }
         self.log_established(new, "outbound ");
         if let Some(child) = self.child_mut(old) {

@@ -523,6 +523,10 @@ impl IkeSa {
             new.timers.set(Timer::Keepalive, at);
         }
         new.redirects = self.redirects.take();
+        // what was going to be closed still is
+        if let Some(at) = self.timers.get(Timer::Delete) {
+            new.timers.set(Timer::Delete, at);
+        }
         new.last_outbound = self.last_outbound;
         new.children = std::mem::take(&mut self.children);
         new.assigned = self.assigned.take();
@@ -535,7 +539,9 @@ impl IkeSa {
         let (old, successor) = (Arc::new(self.summary()), Arc::new(new.summary()));
         new.follow_redirect(env);
         new.start_exchange(env);
-        for timer in [Timer::Rekey, Timer::Reauth, Timer::Lifetime, Timer::Dpd, Timer::Keepalive, Timer::Queue] {
+        for timer in
+            [Timer::Rekey, Timer::Reauth, Timer::Lifetime, Timer::Dpd, Timer::Keepalive, Timer::Queue, Timer::Delete]
+        {
             self.timers.stop(timer);
         }
         self.push(Output::Adopt(Box::new(new)));

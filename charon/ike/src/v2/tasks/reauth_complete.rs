@@ -31,6 +31,10 @@ impl Task for ReauthComplete {
         Ok(Progress::Done)
     }
 
+    fn abandon(&mut self, sa: &mut IkeSa, _env: &mut Env<'_>) {
+        sa.push(Output::Duplicate { id: self.old, action: DuplicateAction::NotSuperseded });
+    }
+
     fn process(&mut self, _sa: &mut IkeSa, _env: &mut Env<'_>, _incoming: &Incoming) -> Step {
         Ok(Progress::Done)
     }

@@ -55,17 +55,17 @@ impl Case {
     }
 
     /// Runs the steps with these numbers.
-    fn run(&self, keep: &BTreeSet<usize>, traced: bool) -> Result<Outcome, (String, String)> {
+    fn run(&self, keep: &BTreeSet<usize>, traced: bool) -> Result<(Outcome, String), (String, String)> {
         let steps: Vec<_> = keep.iter().filter_map(|index| self.steps.get(*index)).cloned().collect();
         let mut run = Run::new(self.seed, &self.variant, traced);
         let result = catch_unwind(AssertUnwindSafe(|| run.all(&steps)));
+        let trace = if traced { run.sim.trace.text() } else { String::new() };
         let why = match result {
-            Ok(Ok(outcome)) => return Ok(outcome),
+            Ok(Ok(outcome)) => return Ok((outcome, trace)),
             Ok(Err(why)) => why,
             Err(_) => PANIC.take(),
         };
         let hosts: Vec<_> = [0, 1].map(|host| run.sim.describe(host)).into();
-        let trace = if traced { run.sim.trace.text() } else { String::new() };
         Err((format!("{why}\n{}", hosts.join("\n")), trace))
     }
 
@@ -135,7 +135,11 @@ fn replay(seed: u64) {
     let keep = std::env::var("SIM_KEEP").ok();
     let keep = keep.map(|text| text.split(',').filter_map(|number| number.parse().ok()).collect());
     let keep = keep.unwrap_or_else(|| case.all());
-    if let Err((why, trace)) = case.run(&keep, true) {
+    let result = case.run(&keep, true);
+    if let (Ok((_, trace)), Ok(path)) = (&result, std::env::var("SIM_TRACE")) {
+        std::fs::write(path, trace).unwrap();
+    }
+    if let Err((why, trace)) = result {
         let _ = std::panic::take_hook();
         eprintln!("{trace}\n{}", case.report(&keep));
         panic!("{why}");
@@ -164,7 +168,7 @@ fn random_scripts() {
             }
             let case = Case::of(seed);
             match case.run(&case.all(), false) {
-                Ok(outcome) => {
+                Ok((outcome, _)) => {
                     ike_sas.fetch_add(u64::from(outcome.ike_sas > 0), Ordering::Relaxed);
                     child_sas.fetch_add(u64::from(outcome.child_sas > 0), Ordering::Relaxed);
                 }

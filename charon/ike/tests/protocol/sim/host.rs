@@ -395,6 +395,7 @@ fn describe(input: &Input) -> String {
                 DuplicateAction::Delete => "delete",
                 DuplicateAction::DeleteLater => "delete later",
                 DuplicateAction::Superseded => "superseded",
+                DuplicateAction::NotSuperseded => "not superseded",
             }
         ),
         other => format!("{other:?}"),

@@ -9,7 +9,7 @@ use strongswan::log;
 use super::eap_server::{EapServer, Event, Sides};
 use super::ppk;
 use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
-use crate::config::{AuthClass, PeerConfig, UniquePolicy};
+use crate::config::{AuthClass, AuthRound, PeerConfig, UniquePolicy};
 use crate::eap::Answer;
 use crate::env::Env;
 use crate::input::DuplicateAction;
@@ -32,6 +32,8 @@ pub(crate) struct AuthResponder {
     peer_done: bool,
     /// Rounds of ours that were sent.
     sent: usize,
+    /// What these were by configuration: no other connection will do from then on.
+    answered: Vec<AuthRound>,
     /// The peer's PPK was accepted with the round that is being answered.
     confirm_ppk: bool,
     failed: bool,
@@ -424,7 +426,7 @@ impl AuthResponder {
     /// Whether the PPK and every round so far is what the selected configuration demands.
     fn complies(&self, sa: &mut IkeSa) -> bool {
         let Some(config) = sa.config().cloned() else { return false };
-        if !ppk::permitted(sa, &config) {
+        if !ppk::permitted(sa, &config) || !config.local.starts_with(&self.answered) {
             return false;
         }
         self.rounds_comply(&config)
@@ -500,6 +502,7 @@ impl AuthResponder {
         message: &mut Outgoing,
         config: &PeerConfig,
     ) -> Option<()> {
+        self.answered.extend(config.local.get(self.sent).cloned());
         self.sent = self.sent.saturating_add(1);
         if self.sent < config.local.len() {
             if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
@@ -515,7 +518,7 @@ impl AuthResponder {
     /// All rounds the configuration demands took place; other candidates may be content with these.
     fn enforce(&mut self, sa: &mut IkeSa, env: &Env<'_>) -> bool {
         while let Some(config) = sa.config() {
-            if self.verified.len() >= config.remote.len() && self.complies(sa) {
+            if self.verified.len() >= config.remote.len() && self.sent >= config.local.len() && self.complies(sa) {
                 return true;
             }
             if self.switch_config(sa, env, "insufficient authentication rounds").is_none() {
