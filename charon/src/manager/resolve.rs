@@ -11,6 +11,7 @@ use ike::Input;
 use ike::config::IkeConfig;
 use ike::ids::UniqueId;
 use parking_lot::Mutex;
+use strongswan::host::Family;
 use strongswan::processing::{Priority, job, spawn};
 
 use super::Manager;
@@ -142,7 +143,8 @@ fn local_address(config: &IkeConfig, remote: SocketAddr, source: Source<'_>) -> 
         }
     }
     let flexible = config.local_addrs.is_empty() || config.local_addrs.iter().any(|host| host.address().is_none());
-    if flexible { source(remote.ip()) } else { None }
+    // without a route there may be one by the time a message is sent, or sent again
+    flexible.then(|| source(remote.ip()).unwrap_or_else(|| Family::of(remote.ip()).unspecified()))
 }
 
 fn lookup(name: &str) -> Vec<IpAddr> {
@@ -178,6 +180,14 @@ mod tests {
         assert_eq!(found(&["192.0.2.1"], &["127.0.0.1"]).unwrap(), "192.0.2.1:500 127.0.0.1:500");
         assert_eq!(found(&["2001:db8::1", "192.0.2.1"], &["192.0.2.9"]).unwrap(), "192.0.2.1:500 192.0.2.9:500");
         assert_eq!(found(&["%any"], &["localhost"]).map(|pair| pair.contains(":500 ")), Some(true));
+    }
+
+    #[test]
+    fn without_a_route_ours_is_left_open() {
+        let none = |local: &[&str], remote: &str| addresses(&config(local, &[remote]), 500, &|_| None);
+        assert_eq!(none(&[], "192.0.2.9").unwrap().0.to_string(), "0.0.0.0:500");
+        assert_eq!(none(&["%any"], "2001:db8::9").unwrap().0.to_string(), "[::]:500");
+        assert_eq!(none(&["2001:db8::1"], "192.0.2.9"), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod limits;
 mod liveness;
 mod malformed;
 mod mobility;
+mod mobility_answers;
 mod modes;
 mod multiple_ke;
 mod ppk;

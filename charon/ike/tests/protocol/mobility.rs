@@ -112,8 +112,8 @@ fn any_peer_if(peer: &mut ike::config::PeerConfig, any: bool) {
     }
 }
 
-/// Two hosts with MOBIKE and a tunnel; `a` and `b` are the addresses they have.
-fn mobile(seed: Option<u64>, traced: bool, a: &[&str], b: &[&str]) -> Sim {
+/// Two hosts with MOBIKE; `a` and `b` are the addresses they have.
+pub fn mobile(seed: Option<u64>, traced: bool, a: &[&str], b: &[&str]) -> Sim {
     let mut sim = seed.map_or_else(Sim::pair, |seed| Sim::with_seed(seed, traced));
     sim.configure(|peer| peer.mobike = true);
     for (host, addresses) in [(A, a), (B, b)] {
@@ -123,7 +123,7 @@ fn mobile(seed: Option<u64>, traced: bool, a: &[&str], b: &[&str]) -> Sim {
     sim
 }
 
-fn pair() -> Sim {
+pub fn pair() -> Sim {
     let mut sim = mobile(None, true, &[MOON.address], &[SUN.address]);
     sim.establish();
     sim.assert(sim.trace.count("peer supports MOBIKE") == 2, "both sides use it");
@@ -132,7 +132,7 @@ fn pair() -> Sim {
 
 /// Both ends use these addresses, for IKE and for ESP, and the SAs are the ones there were.
 #[track_caller]
-fn assert_path(sim: &Sim, a: &str, b: &str) {
+pub fn assert_path(sim: &Sim, a: &str, b: &str) {
     let (a, b): (IpAddr, IpAddr) = (a.parse().unwrap(), b.parse().unwrap());
     for (host, local, remote) in [(A, a, b), (B, b, a)] {
         for ike in sim.hosts[host].snapshots() {

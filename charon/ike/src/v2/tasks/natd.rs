@@ -3,10 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 
 use strongswan::crypto::hash::sha1;
+use strongswan::log;
 
 use crate::env::Env;
 use crate::ids::IkeSpi;
-use crate::sa::{Extensions, IkeSa, Path};
+use crate::sa::{Conditions, Extensions, IkeSa, Path};
 use crate::task::TaskType;
 use crate::v2::task::{Incoming, Outgoing, Progress, Step, Task};
 use crate::wire::{ExchangeType, Notify, NotifyType};
@@ -16,6 +17,8 @@ use crate::wire::{ExchangeType, Notify, NotifyType};
 pub(crate) struct NatDetection {
     /// The peer's hashes were there (as responder: so ours are expected).
     seen: bool,
+    /// Our address was not known when the hashes were sent: the peer sees a NAT that may not be there.
+    faked: bool,
 }
 
 /// The hash of one end; a responder SPI that is not known yet counts as zero.
@@ -75,6 +78,22 @@ pub(super) fn read_hashes(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) ->
     sources && destinations
 }
 
+impl NatDetection {
+    /// Begins the detection. An address that is not known matches nothing, which a NAT would explain; IPv6 has none.
+    fn offer(&mut self, sa: &IkeSa, env: &mut Env<'_>, message: &mut Outgoing) {
+        self.faked = sa.local.ip().is_unspecified();
+        match (self.faked, sa.remote.is_ipv6()) {
+            (true, true) => {
+                log!(IKE, 1, "unable to determine source address, disabling NAT-D");
+                return;
+            }
+            (true, false) => log!(IKE, 1, "unable to determine source address, faking NAT situation"),
+            (false, _) => {}
+        }
+        add_hashes(sa, env, message);
+    }
+}
+
 impl Task for NatDetection {
     fn kind(&self) -> TaskType {
         TaskType::IkeNatd
@@ -84,7 +103,7 @@ impl Task for NatDetection {
         match sa.id.role {
             crate::Role::Initiator => {
                 if message.exchange() == ExchangeType::IkeSaInit {
-                    add_hashes(sa, env, message);
+                    self.offer(sa, env, message);
                 }
                 Ok(Progress::More)
             }
@@ -103,6 +122,10 @@ impl Task for NatDetection {
         match sa.id.role {
             crate::Role::Responder => Ok(Progress::More),
             crate::Role::Initiator => {
+                if self.faked && self.seen && !sa.conditions.nat_any() {
+                    // the peer encapsulates, so we have to; MOBIKE ends it once our address is known
+                    sa.conditions |= Conditions::NAT_FAKE;
+                }
                 // with MOBIKE the path may lead through a NAT later
                 let mobike = sa.config().is_some_and(|config| config.mobike);
                 if sa.conditions.nat_any() || (mobike && self.seen) {

@@ -48,6 +48,8 @@ pub struct Host {
     pub traps: Vec<Arc<ChildConfig>>,
     /// What its resolver knows.
     pub names: Vec<(&'static str, IpAddr)>,
+    /// Its address towards a peer is not known before it sends.
+    pub knows_source: bool,
     /// Answer initial requests without a cookie by asking for one.
     pub demand_cookies: bool,
     /// Suspended until then: it hears and does nothing.
@@ -91,6 +93,7 @@ impl Host {
             events: Vec::new(),
             traps: Vec::new(),
             names: Vec::new(),
+            knows_source: true,
             demand_cookies: false,
             asleep_until: None,
             lag: Duration::ZERO,
@@ -333,8 +336,11 @@ impl Host {
                     if transmit.keepalive {
                         self.trace.line("keepalive");
                     } else {
-                        let datagram = Datagram { from: transmit.local, to: transmit.remote, data: transmit.data };
-                        self.outbox.push(datagram);
+                        let mut from = transmit.local;
+                        if from.ip().is_unspecified() {
+                            from.set_ip(self.address);
+                        }
+                        self.outbox.push(Datagram { from, to: transmit.remote, data: transmit.data });
                     }
                 }
                 Output::Adopt(new) => {
@@ -348,11 +354,13 @@ impl Host {
                     self.events.push(event);
                 }
                 Output::Resolve(config) => {
+                    let any = SocketAddr::from(([0, 0, 0, 0], self.settings.port));
+                    let local = if self.knows_source { self.socket() } else { any };
                     let named =
                         |name: &str| self.names.iter().find(|(known, _)| *known == name).map(|(_, address)| *address);
                     let remote = |spec: &HostSpec| spec.address().or_else(|| spec.name().and_then(named));
                     let remote = config.remote_addrs.iter().find_map(remote);
-                    let hosts = remote.map(|remote| (self.socket(), SocketAddr::new(remote, config.remote_port)));
+                    let hosts = remote.map(|remote| (local, SocketAddr::new(remote, config.remote_port)));
                     self.input(now, id, Input::Resolved(hosts));
                 }
                 Output::Aaa(request) => {

@@ -409,12 +409,16 @@ impl Kernel for Netlink {
         let Some(current) = modified(&current) else { return Err(KernelError::NotFound) };
         let interface = self.interface_of(update.src).or_else(|| self.interface_of(update.dst));
         // The kernel moves no SA in place: it goes and comes back with its counters and its replay window.
-        let moved = Message::from(XfrmMessage::AddSa(state::moved(current, update, interface)));
+        let moved = || state::moved(current, update, interface);
         let name = state::name(&update.id).map_err(|error| fail(error.into()))?;
         self.shared.request(XfrmMessage::DeleteSa(name)).map_err(|error| fail(error.into()))?;
         let new = SaId { src: update.src, dst: update.dst, ..update.id };
         self.shared.note_sa(&new);
-        let added = self.shared.socket.request(moved, 0);
+        let added = match self.shared.request(XfrmMessage::AddSa(moved())) {
+            // a packet came while it was away, and left the start of an SA behind: that one becomes it
+            Err(error) if error.is_exists() => self.shared.request(XfrmMessage::UpdateSa(moved())),
+            result => result,
+        };
         if let Err(error) = added {
             self.shared.sas.remove(&update.id);
             [new, update.id].iter().for_each(|id| self.shared.forget_sa(id));
