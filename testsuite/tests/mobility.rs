@@ -31,6 +31,15 @@ fn move_host(host: &Host, from: &str, to: &str) -> Result<()> {
     Ok(())
 }
 
+/// Takes the addresses of one family from both hosts: a host that has lost one address may well find a peer by those of
+/// the other family before it gets a new one.
+fn without(lab: &Lab, family: &str) -> Result<()> {
+    for host in [&lab.left, &lab.right] {
+        host.run(&["ip", family, "addr", "flush", "dev", "eth0"])?;
+    }
+    Ok(())
+}
+
 /// Both ends list an IKE_SA that is up and has this address at one end, and not the other one.
 fn expect_address(daemons: [&Daemon; 2], address: &str, not: &str) -> Result<()> {
     for daemon in daemons {
@@ -64,11 +73,7 @@ const RIGHT_6: Journey = Journey { who: Right, from: "2001:db8::2", to: "2001:db
 
 /// There and back under a stream in both directions. SAs of ours are the same all the time.
 fn travels(lab: Lab, makes: (Make, Make), journey: &Journey) -> Result<()> {
-    // or the first answer could come over the other family
-    let other = if journey.to.contains(':') { "-4" } else { "-6" };
-    for host in [&lab.left, &lab.right] {
-        host.run(&["ip", other, "addr", "flush", "dev", "eth0"])?;
-    }
+    without(&lab, if journey.to.contains(':') { "-4" } else { "-6" })?;
     let tunnel = Tunnel::load(lab, makes, &Connection::new(Auth::Psk))?;
     tunnel.up()?;
     tunnel.agree()?;
@@ -100,6 +105,7 @@ fn travels(lab: Lab, makes: (Make, Make), journey: &Journey) -> Result<()> {
 /// Two addresses, of which the one in use goes: the other one is moved to.
 fn falls_back(makes: (Make, Make)) -> Result<()> {
     let lab = Lab::direct("fallback")?;
+    without(&lab, "-6")?;
     lab.left.run(&["ip", "addr", "add", "192.0.2.7/25", "dev", "eth0"])?;
     let tunnel = Tunnel::load(lab, makes, &Connection::new(Auth::Psk))?;
     tunnel.up()?;
@@ -112,7 +118,9 @@ fn falls_back(makes: (Make, Make)) -> Result<()> {
 
 /// The link goes away for a while: the tunnel outlives it.
 fn survives_a_dead_link(makes: (Make, Make)) -> Result<()> {
-    let tunnel = Tunnel::load(Lab::direct("link")?, makes, &Connection::new(Auth::Psk))?;
+    let lab = Lab::direct("link")?;
+    without(&lab, "-6")?;
+    let tunnel = Tunnel::load(lab, makes, &Connection::new(Auth::Psk))?;
     tunnel.up()?;
     tunnel.agree()?;
     let (left, right) = (&tunnel.lab.left, &tunnel.lab.right);
@@ -133,6 +141,17 @@ fn survives_a_dead_link(makes: (Make, Make)) -> Result<()> {
     Ok(())
 }
 
+/// The only IPv4 address goes, and the peer has an IPv6 address as well: the tunnel changes the family.
+fn changes_family(makes: (Make, Make)) -> Result<()> {
+    let tunnel = Tunnel::load(Lab::direct("family")?, makes, &Connection::new(Auth::Psk))?;
+    tunnel.up()?;
+    tunnel.agree()?;
+    let (left, right) = (&tunnel.lab.left, &tunnel.lab.right);
+    left.run(&["ip", "addr", "del", "192.0.2.1/24", "dev", "eth0"])?;
+    expect_address(tunnel.sides(), "2001:db8::1", "192.0.2.1")?;
+    wait_for("ping", 5, || Ok(ping(left, left.inner, right.inner, 1)? == 1))
+}
+
 /// Behind a NAT to another address, which gets another mapping.
 fn travels_behind_nat(makes: (Make, Make)) -> Result<()> {
     let tunnel = Tunnel::load(Lab::behind_nat("mobile-nat")?, makes, &Connection::new(Auth::Psk))?;
@@ -151,6 +170,7 @@ fn travels_behind_nat(makes: (Make, Make)) -> Result<()> {
 /// `mobike = no`: the initiator sets the tunnel up again from its new address.
 fn without_mobike(makes: (Make, Make)) -> Result<()> {
     let lab = Lab::direct("immobile")?;
+    without(&lab, "-6")?;
     let (mut left_files, mut right_files) =
         testsuite::config::pair(&lab, &Connection::new(Auth::Psk).with("mobike = no"))?;
     left_files.swanctl = left_files.swanctl.replace("local_addrs = 192.0.2.1", "local_addrs = %any");
@@ -172,6 +192,7 @@ fn without_mobike(makes: (Make, Make)) -> Result<()> {
 fn keeps_virtual_ip(makes: (Make, Make)) -> Result<()> {
     const VIP: &str = "10.77.0.1";
     let lab = Lab::direct("mobile-rw")?;
+    without(&lab, "-6")?;
     let connection = |me: &str, other: &str, lines: &str, local_ts: &str, remote_ts: &str| {
         let swanctl = format!(
             "connections {{\n rw {{\n{lines}\n  local {{\n auth = psk\n id = {me}\n }}\n  remote {{\n auth = psk\n id = {other}\n }}\n  \
@@ -239,6 +260,10 @@ scenarios! {
     falls_back_ours_to_strongswan: falls_back((Ours, StrongSwan));
     dead_link_ours_to_ours: survives_a_dead_link((Ours, Ours));
     dead_link_ours_to_strongswan: survives_a_dead_link((Ours, StrongSwan));
+
+    family_ours_to_ours: changes_family((Ours, Ours));
+    family_ours_to_strongswan: changes_family((Ours, StrongSwan));
+    family_strongswan_to_ours: changes_family((StrongSwan, Ours));
 
     nat_ours_to_ours: travels_behind_nat((Ours, Ours));
     nat_ours_to_strongswan: travels_behind_nat((Ours, StrongSwan));
