@@ -41,19 +41,20 @@ impl Request {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut message = self.spi.to_be_bytes().to_vec();
-        message.extend([0; 8]);
-        message.extend([self.payloads.first().map_or(0, |(kind, _)| *kind), self.version, self.exchange, self.flags]);
-        message.extend([0; 8]);
+        let mut payloads = Vec::new();
         for (index, (kind, content)) in self.payloads.iter().enumerate() {
             let next = self.payloads.get(index + 1).map_or(0, |(next, _)| *next);
             let critical = if *kind < SA || *kind > 60 { 0x80 } else { 0 };
-            message.extend([next, critical]);
-            message.extend(u16::try_from(content.len() + 4).unwrap().to_be_bytes());
-            message.extend(content);
+            payloads.extend([next, critical]);
+            payloads.extend(u16::try_from(content.len() + 4).unwrap_or(u16::MAX).to_be_bytes());
+            payloads.extend(content);
         }
-        let length = u32::try_from(message.len()).unwrap();
-        message[24..28].copy_from_slice(&length.to_be_bytes());
+        let mut message = self.spi.to_be_bytes().to_vec();
+        message.extend([0; 8]);
+        message.extend([self.payloads.first().map_or(0, |(kind, _)| *kind), self.version, self.exchange, self.flags]);
+        message.extend([0; 4]);
+        message.extend(u32::try_from(28 + payloads.len()).unwrap_or(u32::MAX).to_be_bytes());
+        message.extend(payloads);
         message
     }
 }
@@ -94,7 +95,7 @@ fn sent_bytes(lab: &Lab) -> Result<u64> {
 fn half_open(daemon: &Daemon) -> Result<usize> {
     let stats = daemon.swanctl(&["--stats", "--raw"])?;
     let value = stats.split("half-open=").nth(1).and_then(|rest| rest.split([' ', '}']).next());
-    Ok(value.ok_or(stats.clone())?.parse()?)
+    Ok(value.ok_or_else(|| stats.clone())?.parse()?)
 }
 
 /// Headers of Ethernet, IP and UDP.
@@ -117,7 +118,7 @@ fn a_hundred_thousand_spoofed_requests_leave_nothing() -> Result<()> {
                 let request = Request::new(u64::from(number) + 1).encode();
                 let socket = UdpSocket::bind((source, 500))?;
                 socket.send_to(&request, target)?;
-                bytes += request.len() as u64 + HEADERS;
+                bytes += u64::try_from(request.len())? + HEADERS;
             }
             Ok(bytes)
         })
