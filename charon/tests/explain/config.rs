@@ -161,7 +161,11 @@ impl Config {
         }
         let secrets = self.section("secrets");
         for (name, section) in secrets.sections() {
-            let kind = if name.starts_with("ppk") { SecretKind::Ppk } else { SecretKind::Ike };
+            let kind = match name.split('-').next() {
+                Some("ppk") => SecretKind::Ppk,
+                Some("eap") => SecretKind::Eap,
+                _ => SecretKind::Ike,
+            };
             let ids = section.scalars().filter(|(key, _)| key.starts_with("id"));
             store.add_secret(SharedSecret {
                 kind,

@@ -125,3 +125,54 @@ cases! {
             connections.gw.remote-2",
     }
 }
+
+/// The initiator authenticates itself by EAP-MD5 with a password.
+macro_rules! eap {
+    ($side:literal, $($changes:expr),* $(,)?) => {
+        &[
+            (concat!("connections.gw.", $side, ".auth"), "eap-md5"),
+            ("secrets.eap-gw.id-1", "left.example.org"),
+            ("secrets.eap-gw.secret", "a secret of left, right?"),
+            $($changes),*
+        ]
+    };
+}
+
+cases! {
+    the_peer_wants_eap: {
+        left: eap!("local",),
+        topic: Topic::Authentication,
+        remedy: Remedy::Changes(&[], eap!("remote",)),
+        text: "IKE_AUTH with 192.0.2.1 failed, we refused it with AUTHENTICATION_FAILED",
+        line: "connections.gw.remote.auth: we have psk, the peer has EAP; set connections.gw.remote.auth to the EAP \
+            method of the peer, or auth = psk on the peer",
+    }
+    another_password: {
+        left: eap!("local",),
+        right: eap!("remote", ("secrets.eap-gw.secret", "a secret of nobody")),
+        topic: Topic::Secret,
+        remedy: Remedy::Changes(&[], eap!("remote",)),
+        text: "IKE_AUTH with 192.0.2.1 failed, we refused it with AUTHENTICATION_FAILED",
+        line: "secrets.eap-gw.secret: we have a password of 'left.example.org', the peer has another one, or another \
+            EAP method; make secrets.eap-gw.secret the same on both sides, and the EAP methods",
+    }
+    no_password_of_the_peer: {
+        left: eap!("local",),
+        right: &[("connections.gw.remote.auth", "eap-md5")],
+        topic: Topic::Secret,
+        remedy: Remedy::Changes(&[], eap!("remote",)),
+        text: "IKE_AUTH with 192.0.2.1 failed, we refused it with AUTHENTICATION_FAILED",
+        line: "secrets.eap-gw: we have no password of 'left.example.org', the peer has EAP; add secrets.eap-gw { id \
+            = left.example.org  secret = … }",
+    }
+    the_initiator_hears_that_its_password_was_refused: {
+        left: eap!("local",),
+        right: eap!("remote", ("secrets.eap-gw.secret", "a secret of nobody")),
+        by: Side::Left,
+        topic: Topic::Secret,
+        remedy: Remedy::Changes(&[], eap!("remote",)),
+        text: "IKE_AUTH with 192.0.2.2 failed, the peer refused it with AUTHENTICATION_FAILED",
+        line: "secrets.eap-gw.secret: we have a password of 'left.example.org', the peer has another one, or another \
+            EAP method; make secrets.eap-gw.secret the same on both sides, and the EAP methods",
+    }
+}

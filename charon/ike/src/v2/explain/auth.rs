@@ -104,9 +104,9 @@ pub(crate) fn wants_eap(sa: &mut IkeSa, env: &Env<'_>) {
             Some(AuthClass::Pubkey) => "pubkey",
             _ => "no EAP",
         };
-        let advice = format!("set auth = {ours} in the local section of the peer");
         let field = remote(config, 0, Topic::Authentication, "auth");
-        vec![Mismatch::new(field, ours, Change::Peer(advice)).theirs("EAP")]
+        let advice = format!("set {field} to the EAP method of the peer, or auth = {ours} on the peer");
+        vec![Mismatch::new(field, ours, Change::Provide(advice)).theirs("EAP")]
     });
 }
 
@@ -171,6 +171,32 @@ fn demand(config: &Arc<PeerConfig>, me: Option<&Identity>, verified: &[VerifiedR
             Mismatch::new(field, ours, Change::Remove).theirs(format_args!("{done}"))
         })
     })
+}
+
+/// The conversation of EAP failed in a round of `who`, ours or the peer's.
+pub(crate) fn eap_failed(sa: &mut IkeSa, env: &Env<'_>, who: Option<&Identity>, refused_by_peer: bool) {
+    let cause = if refused_by_peer { Cause::PeerRefused(NotifyType::AuthenticationFailed) } else { cause(sa) };
+    report(sa, env, Stage::IkeAuth, cause, |sa| {
+        let Some((config, who)) = sa.config().zip(who.or(sa.remote_id.as_ref())) else { return Vec::new() };
+        let secret = [SecretKind::Eap, SecretKind::Ntlm]
+            .into_iter()
+            .find_map(|kind| env.credentials.shared_secrets(kind, Some(who), None).next());
+        let section = secret.as_ref().and_then(|secret| secret.id.clone());
+        let place = Place::Secret(section.unwrap_or_else(|| format!("eap-{}", config.name)));
+        vec![match secret {
+            Some(_) => {
+                let field = Field::new(Topic::Secret, place, "secret");
+                let advice = format!("make {field} the same on both sides, and the EAP methods");
+                Mismatch::new(field, format_args!("a password of '{who}'"), Change::Provide(advice))
+                    .theirs("another one, or another EAP method")
+            }
+            None => {
+                let field = Field::new(Topic::Secret, place, "");
+                let advice = format!("add {field} {{ id = {who}  secret = … }}");
+                Mismatch::new(field, format_args!("no password of '{who}'"), Change::Provide(advice)).theirs("EAP")
+            }
+        }]
+    });
 }
 
 /// We could not prove our own identity.

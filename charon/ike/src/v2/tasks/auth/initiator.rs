@@ -99,6 +99,9 @@ impl Task for AuthInitiator {
             return Err(Failure::Failed);
         }
         if let Err(refusal) = self.converse(sa, env, &config, message) {
+            let round = config.local.get(self.sent);
+            let who = round.and_then(|round| round.eap_id.clone()).or_else(|| sa.local_id.clone());
+            explain::auth::eap_failed(sa, env, who.as_ref(), refusal == Refusal::Theirs);
             sa.alert(Alert::LocalAuthFailed);
             if refusal == Refusal::Ours {
                 sa.send_auth_failed(env);

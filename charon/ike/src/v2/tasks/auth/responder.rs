@@ -132,6 +132,10 @@ impl AuthResponder {
                 return None;
             };
             let failed = self.with_eap(sa, env, |eap, sa, env, sides| eap.process(sa, env, sides, packet));
+            if failed {
+                let who = self.eap.identity().cloned();
+                explain::auth::eap_failed(sa, env, who.as_ref(), false);
+            }
             return (!failed).then_some(());
         }
         if self.eap.is_proven() {
