@@ -9,7 +9,7 @@ use super::{Authenticator, Context, EapSettings, Reply, Supplicant, Turn};
 use crate::config::AuthRound;
 use crate::wire::Eap;
 
-/// Always the same numbers.
+/// Always the same number.
 struct Fixed;
 
 impl Rng for Fixed {
@@ -35,7 +35,7 @@ fn packets(mut data: &[u8]) -> Vec<Eap> {
     list
 }
 
-fn with_context(step: impl FnOnce(&mut Context<'_>)) {
+pub(super) fn with_context(step: impl FnOnce(&mut Context<'_>)) {
     let credentials = Store::new();
     let owners = vec![Identity::parse("alice")];
     credentials.add_secret(SharedSecret::new(SecretKind::Eap, Secret::from(&b"secret"[..]), owners));

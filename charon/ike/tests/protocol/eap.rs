@@ -697,3 +697,45 @@ fn an_unknown_method_is_not_loaded_as_any() {
     let AuthClass::Eap(method) = class("eap-42-9") else { panic!() };
     assert!(!ike::eap::is_supported(method) && ike::eap::is_supported(EapMethod::Any));
 }
+
+#[test]
+fn with_a_post_quantum_secret() {
+    // RFC 8784: AUTH at the end of EAP is what it is mixed into, whether or not the method yields a key.
+    for method in ["eap-md5", "eap-mschapv2"] {
+        for (client, server, required, up, ppk) in [
+            (true, true, true, true, true),
+            (true, true, false, true, true),
+            (true, false, false, true, false),
+            (false, true, false, true, false),
+            (true, false, true, false, false),
+            (false, true, true, false, false),
+        ] {
+            let mut sim = pair(method, method);
+            for (host, has) in [(A, client), (B, server)] {
+                sim.configure_host(host, |peer| {
+                    peer.ppk_id = id("ppk@example.org").filter(|_| has);
+                    peer.ppk_required = has && required;
+                });
+                if has {
+                    sim.hosts[host].credentials.add_secret(secret(SecretKind::Ppk, b"quantum", "ppk@example.org"));
+                }
+            }
+            sim.initiate(A);
+            sim.settle();
+            if up {
+                sim.assert_established(1, 1);
+            } else {
+                assert_nobody_up(&sim);
+            }
+            let used = sim.trace.contains("using PPK for PPK_ID 'ppk@example.org'");
+            sim.assert(used == ppk, "PPK");
+        }
+        // another secret under the same name
+        let mut sim = pair(method, method);
+        for (host, value) in [(A, b"one"), (B, b"two")] {
+            sim.configure_host(host, |peer| peer.ppk_id = id("ppk@example.org"));
+            sim.hosts[host].credentials.add_secret(secret(SecretKind::Ppk, value, "ppk@example.org"));
+        }
+        assert_refused(&mut sim, "verification of AUTH payload");
+    }
+}

@@ -70,7 +70,10 @@ impl ServerMethod for Server {
             return ServerStep::Failed;
         };
         match (std::mem::replace(&mut self.stage, Stage::Challenged), message) {
-            (Stage::Challenged, Message::Response { id, peer, response, name }) if id == self.id => {
+            // the number only pairs messages, and clients disagree about that of another try
+            (Stage::Challenged, Message::Response { id, peer, response, name })
+                if id == self.id || self.retries > 0 =>
+            {
                 self.verify(context, &peer, &response, name)
             }
             (Stage::Proven { identity, msk }, Message::Success { text: [] }) => {
@@ -88,7 +91,6 @@ impl ServerMethod for Server {
     fn answered(&mut self, context: &mut Context<'_>, answer: Answer) -> ServerStep {
         let (Stage::Punished, Answer::Elapsed) = (&self.stage, answer) else { return ServerStep::Failed };
         self.stage = Stage::Challenged;
-        self.id = self.id.wrapping_add(1);
         context.rng.fill(&mut self.challenge);
         ServerStep::Request(message::failure(self.id, &self.challenge))
     }
