@@ -28,7 +28,7 @@ fn secret(kind: SecretKind, data: &[u8], owner: &str) -> SharedSecret {
 }
 
 /// Moon is a client that authenticates itself with EAP as alice, to sun, which has a pre-shared key.
-fn pair(client: &str, server: &str) -> Sim {
+pub fn pair(client: &str, server: &str) -> Sim {
     let mut sim = Sim::pair();
     prepare(&mut sim, client, server);
     sim

@@ -200,6 +200,22 @@ fn two_rounds_of_authentication() {
 }
 
 #[test]
+fn with_eap() {
+    // its rounds of IKE_AUTH without AUTH payload, and a key of its own in those with one
+    for method in ["eap-md5", "eap-mschapv2"] {
+        let mut sim = crate::eap::pair(method, method);
+        for host in [A, B] {
+            propose(&mut sim, host, HYBRID);
+        }
+        sim.establish();
+        assert_eq!(additional(&sim), "ML_KEM_768");
+        sim.input(A, Input::RekeyIke);
+        sim.settle();
+        sim.assert_established(1, 1);
+    }
+}
+
+#[test]
 fn after_a_cookie_and_another_first_method() {
     let mut sim = pair_of(1, "aes128gcm16-prfsha256-ecp256-x25519-ke1_mlkem768", HYBRID_ESP);
     propose(&mut sim, B, HYBRID);
