@@ -148,3 +148,34 @@ fn a_secret_shared_with_one_of_us_does_not_lead_to_another() {
     sim.assert_nothing_left();
     sim.assert(sim.trace.contains("no alternative config found"), "log");
 }
+
+#[test]
+fn a_second_round_may_lead_to_another_connection() {
+    // What it is to fall back to is looked up when it is needed, by the identity of the first round.
+    let mut sim = Sim::pair();
+    let round = |id: &str| AuthRound { class: AuthClass::Psk, id: Some(Identity::parse(id)), ..AuthRound::default() };
+    for host in [A, B] {
+        sim.hosts[host].credentials.add_secret(SharedSecret {
+            kind: SecretKind::Ike,
+            owners: vec![Identity::parse("second.strongswan.org")],
+            data: Secret::from(&b"the second one"[..]),
+            id: Some("ike-2".into()),
+        });
+    }
+    sim.configure_host(A, |peer| peer.local.push(round("second.strongswan.org")));
+    let base = Arc::clone(&sim.hosts[B].connections.0[0]);
+    let named = |name: &str, second: Option<&str>| {
+        let mut peer = PeerConfig::clone(&base);
+        peer.name = name.into();
+        peer.remote.extend(second.map(round));
+        Arc::new(peer)
+    };
+    sim.hosts[B].connections.0 = vec![
+        named("first", Some("first.strongswan.org")),
+        named("third", Some("third.strongswan.org")),
+        named("second", Some("second.strongswan.org")),
+    ];
+    sim.establish();
+    assert_eq!(&*sim.hosts[B].snapshots()[0].config.as_ref().unwrap().name, "second");
+    assert_eq!(sim.trace.count("switching to peer config"), 2);
+}
