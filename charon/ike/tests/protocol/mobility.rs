@@ -445,10 +445,11 @@ fn two_hundred_seeds_of_moving_about() {
         move_about(seed, true);
         return;
     }
+    let seeds = std::env::var("SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
     let mut survived = 0;
-    for seed in 0..200 {
+    for seed in 0..seeds {
         match catch_unwind(AssertUnwindSafe(|| move_about(seed, false))) {
-            Ok(alive) => survived += usize::from(alive),
+            Ok(alive) => survived += u64::from(alive),
             Err(_) => {
                 move_about(seed, true);
                 panic!("seed {seed} failed, but not when traced");
@@ -456,7 +457,7 @@ fn two_hundred_seeds_of_moving_about() {
         }
     }
     // there are moves that nobody can follow: both at once, each to where the other would not look
-    assert!(survived >= 170, "the tunnel survived in {survived} of 200 runs only");
+    assert!(survived * 20 >= seeds * 17, "the tunnel survived in {survived} of {seeds} runs only");
 }
 
 /// Whether the IKE_SA survived.
