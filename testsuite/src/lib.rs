@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 pub mod lab;
 pub mod pki;
+pub mod soak;
 pub mod traffic;
 pub mod tunnel;
 pub mod uml;
