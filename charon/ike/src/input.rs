@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use strongswan::crypto::Protocol;
 use strongswan::selectors::TrafficSelector;
@@ -82,6 +83,8 @@ pub enum Input {
     },
     /// A newer IKE_SA with the same peer replaces this one.
     Replaced(DuplicateAction),
+    /// The peer's authentication counts for this long from now on (RFC 4478).
+    AuthLifetime(Duration),
     /// As a gateway: send the client to another one (RFC 5685).
     Redirect(Gateway),
     /// The daemon shuts down: send DELETEs, wait for nothing.

@@ -20,6 +20,7 @@ task_types! {
     IkeInit "IKE_INIT",
     IkeNatd "IKE_NATD",
     IkeAuth "IKE_AUTH",
+    IkeAuthLifetime "IKE_AUTH_LIFETIME",
     IkeCertPre "IKE_CERT_PRE",
     IkeCertPost "IKE_CERT_POST",
     IkeConfig "IKE_CONFIG",

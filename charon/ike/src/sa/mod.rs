@@ -2,6 +2,7 @@
 //! [`v2`](crate::v2).
 
 mod assigned;
+mod auth_lifetime;
 mod child;
 mod children;
 mod flags;
@@ -228,6 +229,7 @@ impl IkeSa {
             Input::MappingChanged { protocol, spi, remote } => self.mapping_changed(env, protocol, spi, remote),
             Input::Roam { address } => self.roam(env, address),
             Input::Replaced(action) => self.replaced(env, action),
+            Input::AuthLifetime(lifetime) => self.set_auth_lifetime(env, lifetime),
             Input::Redirect(gateway) => self.redirect(env, gateway),
             Input::Shutdown => self.shutdown(env),
         }

@@ -71,7 +71,7 @@ impl IkeSa {
 
     /// Only the peer can initiate an IKE_SA like this one: it got its address from us, or we cannot prove ourselves the way it
     /// did.
-    fn is_asymmetric(&self) -> bool {
+    pub(super) fn is_asymmetric(&self) -> bool {
         !self.conditions.contains(Conditions::ORIGINAL_INITIATOR)
             && (!self.remote_vips().is_empty() || self.remote_eap_id.is_some())
     }

@@ -41,7 +41,7 @@ impl IkeSa {
             }
             Timer::Rekey => self.rekey(env),
             Timer::Reauth => self.reauthenticate(env),
-            Timer::Lifetime => {
+            Timer::Lifetime | Timer::AuthLifetime => {
                 if self.state == IkeSaState::Established || self.state == IkeSaState::Rekeying {
                     self.queue_delete(env, true);
                 }

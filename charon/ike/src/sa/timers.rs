@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     Reauth,
     /// The IKE_SA's hard lifetime.
     Lifetime,
+    /// The authentication counts no longer (RFC 4478), which no rekeying changes.
+    AuthLifetime,
     /// The IKE_SA is closed for another reason.
     Delete,
     /// The peer's liveness is checked.
@@ -38,6 +40,7 @@ impl Timer {
         Self::Rekey,
         Self::Reauth,
         Self::Lifetime,
+        Self::AuthLifetime,
         Self::Delete,
         Self::Dpd,
         Self::Keepalive,

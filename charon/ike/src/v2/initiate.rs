@@ -11,7 +11,7 @@ use crate::task::TaskType;
 use crate::wire::{ExchangeType, Message, MessageId, NotifyType};
 
 /// The tasks of the first exchanges, in the order in which they run; all that are queued start together.
-const INITIAL: [TaskType; 10] = [
+const INITIAL: [TaskType; 11] = [
     TaskType::IkeVendor,
     TaskType::IkeInit,
     TaskType::IkeNatd,
@@ -19,13 +19,14 @@ const INITIAL: [TaskType; 10] = [
     TaskType::IkeAuth,
     TaskType::IkeCertPost,
     TaskType::IkeConfig,
+    TaskType::IkeAuthLifetime,
     TaskType::IkeMobike,
     TaskType::IkeEstablish,
     TaskType::ChildCreate,
 ];
 
 /// What goes first on an established IKE_SA; one task an exchange.
-const ESTABLISHED: [TaskType; 9] = [
+const ESTABLISHED: [TaskType; 10] = [
     TaskType::IkeMobike,
     TaskType::IkeDelete,
     TaskType::IkeRedirect,
@@ -34,6 +35,7 @@ const ESTABLISHED: [TaskType; 9] = [
     TaskType::ChildRekey,
     TaskType::IkeRekey,
     TaskType::IkeDpd,
+    TaskType::IkeAuthLifetime,
     TaskType::IkeReauthComplete,
 ];
 

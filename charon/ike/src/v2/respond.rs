@@ -187,6 +187,7 @@ impl IkeSa {
                     | NotifyType::Cookie2
                     | NotifyType::NatDetectionSourceIp
                     | NotifyType::NatDetectionDestinationIp => Some(Box::new(tasks::MobikeResponder::default())),
+                    NotifyType::AuthLifetime => Some(Box::new(tasks::AuthLifetimeResponder)),
                     NotifyType::Redirect => Some(Box::new(tasks::RedirectResponder)),
                     _ => None,
                 },

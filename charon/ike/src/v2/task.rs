@@ -211,6 +211,7 @@ fn exchange_of(kind: TaskType) -> Option<ExchangeType> {
         | TaskType::IkeDelete
         | TaskType::IkeDpd
         | TaskType::IkeRedirect
+        | TaskType::IkeAuthLifetime
         | TaskType::IkeReauthComplete => Some(ExchangeType::Informational),
         TaskType::IkeNatd
         | TaskType::IkeCertPre

@@ -13,6 +13,7 @@
 mod actions;
 mod admission;
 mod answers;
+mod auth_lifetime;
 mod certificates;
 mod child;
 mod delete;

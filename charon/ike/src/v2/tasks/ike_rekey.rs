@@ -514,6 +514,9 @@ impl IkeSa {
         if let Some(at) = reauth {
             new.timers.set(Timer::Reauth, at);
         }
+        if let Some(at) = self.timers.get(Timer::AuthLifetime) {
+            new.timers.set(Timer::AuthLifetime, at);
+        }
         new.schedule_lifetimes(env);
         if let (Some(at), Some(hard)) = (reauth, new.timers.get(Timer::Lifetime)) {
             let (at, hard) = (at.saturating_since(env.now).as_secs(), hard.saturating_since(env.now).as_secs());
@@ -539,9 +542,16 @@ impl IkeSa {
         let (old, successor) = (Arc::new(self.summary()), Arc::new(new.summary()));
         new.follow_redirect(env);
         new.start_exchange(env);
-        for timer in
-            [Timer::Rekey, Timer::Reauth, Timer::Lifetime, Timer::Dpd, Timer::Keepalive, Timer::Queue, Timer::Delete]
-        {
+        for timer in [
+            Timer::Rekey,
+            Timer::Reauth,
+            Timer::Lifetime,
+            Timer::AuthLifetime,
+            Timer::Dpd,
+            Timer::Keepalive,
+            Timer::Queue,
+            Timer::Delete,
+        ] {
             self.timers.stop(timer);
         }
         self.push(Output::Adopt(Box::new(new)));

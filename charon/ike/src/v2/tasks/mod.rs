@@ -1,6 +1,7 @@
 //! The tasks of IKEv2, one file per concern of an exchange.
 
 mod auth;
+mod auth_lifetime;
 mod cert_post;
 mod cert_pre;
 mod child_create;
@@ -24,6 +25,7 @@ mod redirect;
 mod vendor;
 
 pub(in crate::v2) use auth::check;
+pub(crate) use auth_lifetime::{AuthLifetimeInitiator, AuthLifetimeResponder};
 pub(crate) use child_create::{ChildCreateInitiator, ChildCreateResponder};
 pub(crate) use child_delete::{ChildDeleteInitiator, ChildDeleteResponder};
 pub(crate) use child_rekey::{ChildRekeyInitiator, ChildRekeyResponder};
@@ -47,6 +49,7 @@ pub(crate) fn initial() -> Vec<Box<dyn Task>> {
         Box::new(auth::AuthInitiator::default()),
         Box::new(cert_post::CertPost),
         Box::new(config::ConfigInitiator::default()),
+        Box::new(auth_lifetime::AuthLifetime),
         Box::new(mobike::MobikeAuth::default()),
         Box::new(establish::Establish),
     ]
@@ -64,6 +67,7 @@ pub(crate) fn serving_initial() -> Vec<Box<dyn Task>> {
         Box::new(config::ConfigResponder::default()),
         Box::new(mobike::MobikeAuth::default()),
         Box::new(establish::Establish),
+        Box::new(auth_lifetime::AuthLifetime),
         Box::new(ChildCreateResponder::default()),
     ]
 }
