@@ -18,6 +18,8 @@ bitflags::bitflags! {
         const PPK = 1 << 8;
         /// Exchanges between IKE_SA_INIT and IKE_AUTH (RFC 9242).
         const INTERMEDIATE = 1 << 11;
+        /// Synchronisation of message IDs (RFC 6311).
+        const MESSAGE_ID_SYNC = 1 << 10;
         /// Redirection to other gateways (RFC 5685).
         const REDIRECTION = 1 << 9;
         /// EAP may authenticate both sides (RFC 5998).

@@ -34,7 +34,7 @@ pub(crate) enum Timer {
 }
 
 impl Timer {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Retransmit,
         Self::HalfOpen,
         Self::Rekey,

@@ -7,7 +7,7 @@ use super::task::Task;
 use crate::eap::Wait;
 use crate::sa::Path;
 use crate::task::TaskType;
-use crate::wire::{ExchangeType, Header, MessageId, Reassembler};
+use crate::wire::{ExchangeType, Header, Message, MessageId, MessageIdSync, Reassembler};
 
 /// A task that waits for its turn.
 #[derive(Debug)]
@@ -27,6 +27,24 @@ pub(crate) struct Request {
     pub(crate) sent: u32,
     /// Paths it was sent over, if there was a choice.
     pub(crate) paths: Vec<Path>,
+    /// What it says, for a peer after whose failure it may have to be sent under another message ID.
+    pub(crate) message: Option<Message>,
+}
+
+/// The last time that message IDs were synchronised.
+#[derive(Debug)]
+pub(crate) struct Synchronised {
+    /// What the peer said.
+    pub(super) asked: MessageIdSync,
+    /// What we answered.
+    pub(super) packets: Vec<Vec<u8>>,
+}
+
+impl Synchronised {
+    /// The answer to a question, if that is the same.
+    pub(super) fn answer_to(&self, sync: &MessageIdSync) -> Option<&[Vec<u8>]> {
+        (self.asked == *sync).then_some(self.packets.as_slice())
+    }
 }
 
 /// Our response to the peer's last request, in case it asks again.
@@ -74,6 +92,7 @@ pub(crate) struct Exchanges {
     /// Message ID of the peer's next request.
     pub(crate) expected_id: MessageId,
     pub(crate) answered: Option<Box<Answered>>,
+    pub(crate) synchronised: Option<Box<Synchronised>>,
     /// SHA-1 of the first fragment of a request that is not complete.
     pub(crate) first_fragment: Option<Box<[u8; 20]>>,
     /// Fragments of the peer's requests and of its responses.

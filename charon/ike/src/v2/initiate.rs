@@ -6,7 +6,7 @@ use super::exchanges::{Queued, Request};
 use super::task::{Failure, Incoming, Outgoing, Progress, Task, takes_part};
 use crate::env::Env;
 use crate::output::Alert;
-use crate::sa::{IkeSa, IkeSaState, Timer};
+use crate::sa::{Extensions, IkeSa, IkeSaState, Timer};
 use crate::task::TaskType;
 use crate::wire::{ExchangeType, Message, MessageId, NotifyType};
 
@@ -144,7 +144,9 @@ impl IkeSa {
             Ok(packets) => {
                 self.keep_init(exchange, &packets);
                 let exchange = outgoing.exchange();
-                self.exchanges.request = Some(Box::new(Request { id, exchange, packets, sent: 0, paths: Vec::new() }));
+                let message = Some(outgoing.message).filter(|_| self.extensions.contains(Extensions::MESSAGE_ID_SYNC));
+                let paths = Vec::new();
+                self.exchanges.request = Some(Box::new(Request { id, exchange, packets, sent: 0, paths, message }));
                 self.send_request(env);
                 Attempt::Sent
             }

@@ -119,6 +119,9 @@ impl IkeSa {
                 return false;
             }
         }
+        if self.may_synchronise(header) {
+            return true;
+        }
         log!(IKE, 1, "received message ID {id}, expected {expected}, ignored");
         false
     }
@@ -133,6 +136,7 @@ impl IkeSa {
     ) -> Result<Option<Message>, WireError> {
         let header = *protected.header();
         let intermediate = header.exchange == ExchangeType::IkeIntermediate;
+        let out_of_sequence = self.is_out_of_sequence(&header);
         let prefix = if intermediate { protected.prefix(&incoming.datagram) } else { Vec::new() };
         let datagram = &mut incoming.datagram;
         let Some(Ok(cipher)) = self.keys.as_mut().map(|keys| keys.inbound()) else {
@@ -141,7 +145,7 @@ impl IkeSa {
         };
         let Some(place) = protected.fragment() else {
             let content = protected.open(cipher, datagram);
-            if !matches!(content, Err(WireError::Protection(_))) {
+            if !out_of_sequence && !matches!(content, Err(WireError::Protection(_))) {
                 // the peer sends in one piece what it had sent in fragments: those are of no use any more
                 self.exchanges.drop_fragments(&header);
             }
@@ -151,6 +155,9 @@ impl IkeSa {
             }
             return Message::parse_inner(header, protected.first(), content).map(Some);
         };
+        if out_of_sequence {
+            return Ok(None);
+        }
         let content = protected.open(cipher, datagram)?;
         log!(ENC, 1, "parsed {}", place.notation(&header));
         self.last_inbound = env.now;
@@ -194,7 +201,7 @@ impl IkeSa {
             header.message_id
         );
         self.alert(Alert::ParseErrorBody);
-        if header.is_response() {
+        if header.is_response() || self.is_out_of_sequence(header) {
             return;
         }
         let created = self.state() == IkeSaState::Created;
@@ -222,6 +229,14 @@ impl IkeSa {
 
     fn accept_request(&mut self, env: &mut Env<'_>, incoming: Incoming, hash: [u8; 20]) {
         let header = incoming.message.header;
+        if self.synchronise(env, &incoming) {
+            return;
+        }
+        if self.is_out_of_sequence(&header) {
+            let (id, expected) = (header.message_id, self.exchanges.expected_id);
+            log!(IKE, 1, "received message ID {id}, expected {expected}, ignored");
+            return;
+        }
         let first_fragment = self.exchanges.first_fragment.take();
         let hash = first_fragment.map_or(hash, |first| *first);
         if matches!(self.connection, Connection::Unknown) && !self.find_ike_config(env, &incoming) {

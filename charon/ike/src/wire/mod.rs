@@ -36,8 +36,8 @@ pub use message::{Message, Received, emit_chain, parse, parse_chain};
 pub use notation::Notation;
 pub use notify_type::NotifyType;
 pub use payload::{
-    Auth, Cert, CertReq, Cp, CpAttribute, Delete, Eap, Gateway, Id, Ke, Nonce, Notify, NumberedProposal, Payload, Sa,
-    SpiField, Ts, Unknown, VendorId,
+    Auth, Cert, CertReq, Cp, CpAttribute, Delete, Eap, Gateway, Id, Ke, MessageIdSync, Nonce, Notify, NumberedProposal,
+    Payload, Sa, SpiField, Ts, Unknown, VendorId,
 };
 pub use reader::Reader;
 pub use registry::{

@@ -22,6 +22,7 @@ mod handshake;
 mod limits;
 mod liveness;
 mod malformed;
+mod mid_sync;
 mod mobility;
 mod mobility_answers;
 mod modes;

@@ -149,6 +149,7 @@ impl AuthInitiator {
             message.notify(NotifyType::MultipleAuthSupported);
         }
         message.notify(NotifyType::EapOnlyAuthentication);
+        message.notify(NotifyType::Ikev2MessageIdSyncSupported);
     }
 
     /// A round of ours is sent; says whether there is another one.
@@ -202,6 +203,9 @@ impl AuthInitiator {
     /// What the peer's message says about itself.
     fn read(&mut self, sa: &mut IkeSa, env: &Env<'_>, config: &PeerConfig, incoming: &Incoming) -> Option<()> {
         let message = &incoming.message;
+        if message.has_notify(NotifyType::Ikev2MessageIdSyncSupported) {
+            sa.extensions |= Extensions::MESSAGE_ID_SYNC;
+        }
         let talking = self.eap.as_ref().map(EapClient::is_talking);
         match talking {
             // our AUTH of an EAP round is answered by one that is made with the same key

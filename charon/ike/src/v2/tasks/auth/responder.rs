@@ -150,6 +150,9 @@ impl AuthResponder {
         if message.has_notify(NotifyType::EapOnlyAuthentication) {
             sa.extensions |= Extensions::EAP_ONLY;
         }
+        if message.has_notify(NotifyType::Ikev2MessageIdSyncSupported) {
+            sa.extensions |= Extensions::MESSAGE_ID_SYNC;
+        }
         if message.has_notify(NotifyType::InitialContact) {
             self.initial_contact = true;
         }
@@ -466,6 +469,9 @@ impl AuthResponder {
         let id = Id::new(&me);
         message.push(Payload::IdR(id.clone()));
         sa.local_id = Some(me.clone());
+        if self.sent == 0 && sa.extensions.contains(Extensions::MESSAGE_ID_SYNC) {
+            message.notify(NotifyType::Ikev2MessageIdSyncSupported);
+        }
         let eap_only = matches!(round.class, AuthClass::Eap(_));
         self.shown.push(Shown { id: id.clone(), eap_only });
         if eap_only {
