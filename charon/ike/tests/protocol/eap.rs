@@ -652,6 +652,9 @@ fn an_aaa_server_decides() {
     sim.configure_host(B, |peer| peer.remote[0].groups = vec![Identity::parse("staff")]);
     sim.establish();
     assert_eq!(sim.hosts[B].sas[0].snapshot().remote_eap_id, id("alice"));
+    sim.assert(sim.trace.contains("received AUTH_LIFETIME of 600s, scheduling reauthentication in 540s"), "in time");
+    // who is not there any more does not
+    sim.forget(A);
     sim.run_for(Duration::from_secs(700));
     sim.assert(sim.trace.contains("initiator did not reauthenticate as requested"), "the session's end");
 
