@@ -341,7 +341,7 @@ impl<'a> Run<'a> {
                 for child in &ike.children {
                     *names.entry((&child.config.name, &child.local_ts, &child.remote_ts)).or_default() += 1;
                 }
-                let most = if self.variant.one_initiator { 1 } else { 2 };
+                let most = if self.variant.one_initiator && !self.changed { 1 } else { 2 };
                 if let Some(((name, ..), count)) = names.into_iter().find(|(_, count)| *count > most) {
                     return Err(format!("{}: {count} CHILD_SAs {name} in IKE_SA [{}]", host.name, ike.unique_id));
                 }
