@@ -449,6 +449,7 @@ impl Installed {
             Direction::Out => (mark_out, if_id_out),
         };
         PolicyParams {
+            ipcomp: false,
             direction,
             action,
             class,

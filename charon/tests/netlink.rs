@@ -123,6 +123,7 @@ impl Tunnel {
             direction,
             reqid: Reqid::new(1).expect("not zero"),
             mode: self.mode,
+            cpi: None,
             keys: KeyMaterial {
                 encryption: self.encryption,
                 encryption_key: &Secret::from(&key[..encryption]),
@@ -163,6 +164,7 @@ impl Tunnel {
         let (local_ts, remote_ts) = if side.is_left() { (left, right) } else { (right, left) };
         let (local, remote) = if side.is_left() { (self.left, self.right) } else { (self.right, self.left) };
         call(&PolicyParams {
+            ipcomp: false,
             direction,
             action: PolicyAction::Ipsec,
             class,

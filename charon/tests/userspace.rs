@@ -120,6 +120,7 @@ impl Tunnel {
             direction,
             reqid: Reqid::new(1).expect("not zero"),
             mode: Mode::Tunnel,
+            cpi: None,
             keys: KeyMaterial {
                 encryption: Some(self.encryption),
                 encryption_key: &Secret::from(&key[..lengths.encryption]),
@@ -151,6 +152,7 @@ impl Tunnel {
         let from_left = side.host.role == "left";
         let (local, remote) = if from_left { (self.left, self.right) } else { (self.right, self.left) };
         PolicyParams {
+            ipcomp: false,
             direction: Direction::Out,
             action: PolicyAction::Ipsec,
             class: PolicyClass::Default,

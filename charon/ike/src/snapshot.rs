@@ -183,6 +183,8 @@ pub struct ChildSaSnapshot {
     pub inbound: Option<SaId>,
     /// The outbound SA.
     pub outbound: Option<SaId>,
+    /// CPIs in and out, if packets are compressed.
+    pub cpis: Option<(u16, u16)>,
     /// Inbound mark.
     pub mark_in: Mark,
     /// Outbound mark.

@@ -62,12 +62,9 @@ fn child(child: &ChildConfig) -> Option<Refusal> {
 /// What is left out without harm, and what that means.
 fn ignored(peer: &PeerConfig) -> impl Iterator<Item = (&'static str, &'static str)> {
     let ocsp = matches!(peer.ike.ocsp, Ocsp::Request | Ocsp::Both);
-    [
-        (ocsp, "ocsp", "no OCSP responses are requested of the peer"),
-        (peer.children.iter().any(|child| child.ipcomp), "ipcomp", "nothing is compressed"),
-    ]
-    .into_iter()
-    .filter_map(|(set, option, consequence)| set.then_some((option, consequence)))
+    [(ocsp, "ocsp", "no OCSP responses are requested of the peer")]
+        .into_iter()
+        .filter_map(|(set, option, consequence)| set.then_some((option, consequence)))
 }
 
 #[cfg(test)]

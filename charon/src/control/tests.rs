@@ -281,6 +281,7 @@ fn child_snapshot(name: &str, number: u32) -> ChildSaSnapshot {
         protocol: Protocol::Esp,
         encap: true,
         inbound: Some(sa(0xc000_0001, [addresses[1], addresses[0]])),
+        cpis: None,
         outbound: Some(sa(0xc000_0002, addresses)),
         mark_in: Mark { value: 42, mask: u32::MAX },
         mark_out: Mark { value: 1, mask: 0xff },

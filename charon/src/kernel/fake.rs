@@ -249,6 +249,7 @@ mod tests {
 
     fn policy<'a>(local_ts: &'a [TrafficSelector], remote_ts: &'a [TrafficSelector]) -> PolicyParams<'a> {
         PolicyParams {
+            ipcomp: false,
             direction: Direction::Out,
             action: PolicyAction::Ipsec,
             class: PolicyClass::Default,

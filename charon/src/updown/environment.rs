@@ -57,6 +57,9 @@ pub(super) fn variables(
     if ike.nat.local || ike.nat.remote || ike.nat.fake {
         all.set("UDP_ENC", ike.remote.port());
     }
+    if child.cpis.is_some() {
+        all.set("IPCOMP", 1);
+    }
     all.addresses("DNS", &ike.dns_servers, false);
     if child.config.hostaccess {
         all.set("HOST_ACCESS", 1);

@@ -34,6 +34,8 @@ bitflags::bitflags! {
         const ACQUIRE_SEQ = 1 << 4;
         /// The time of last use is known per SA.
         const SA_USE_TIME = 1 << 5;
+        /// Packets can be compressed (IPComp, DEFLATE).
+        const IPCOMP = 1 << 6;
     }
 }
 
@@ -67,6 +69,17 @@ pub trait Kernel: Send + Sync {
     /// # Errors
     /// If none is left.
     fn allocate_spi(&self, protocol: Protocol, src: IpAddr, dst: IpAddr) -> Result<Spi, KernelError>;
+
+    /// Reserves a CPI for compressed packets from `src` (the peer) to `dst`.
+    ///
+    /// # Errors
+    /// If none is left, or nothing can be compressed.
+    fn allocate_cpi(&self, _src: IpAddr, _dst: IpAddr) -> Result<u16, KernelError> {
+        Err(KernelError::NotSupported)
+    }
+
+    /// Releases a CPI that was reserved and is in no SA.
+    fn release_cpi(&self, _cpi: u16, _src: IpAddr, _dst: IpAddr) {}
 
     /// Installs an SA. An inbound one takes the place of its reserved SPI.
     ///

@@ -101,6 +101,8 @@ pub struct SaParams<'a> {
     pub reqid: Reqid,
     /// Mode, never a shunt.
     pub mode: Mode,
+    /// IPComp inside of it, with this CPI. It comes and goes, and moves, with the SA.
+    pub cpi: Option<u16>,
     /// Algorithms and keys.
     pub keys: KeyMaterial<'a>,
     /// Anti-replay window in packets, 0 for none. Meaningful inbound.
@@ -202,6 +204,8 @@ pub struct PolicyParams<'a> {
     pub protocol: Protocol,
     /// Mode.
     pub mode: Mode,
+    /// Packets may be compressed.
+    pub ipcomp: bool,
     /// Mark.
     pub mark: Mark,
     /// XFRM interface.

@@ -31,6 +31,8 @@ bitflags::bitflags! {
         const OUTBOUND_POLICIES = 1 << 4;
         /// A reqid was allocated, not configured.
         const REQID = 1 << 5;
+        /// The inbound CPI is reserved.
+        const CPI = 1 << 6;
     }
 }
 
@@ -89,6 +91,10 @@ pub(crate) struct ChildSa {
     pub(crate) spi_in: Option<Spi>,
     /// The outbound SA's SPI, chosen by the peer.
     pub(crate) spi_out: Option<Spi>,
+    /// CPI of what we receive compressed, chosen by our data plane.
+    pub(crate) cpi_in: Option<u16>,
+    /// CPI of what we send compressed, chosen by the peer. Only with both anything is.
+    pub(crate) cpi_out: Option<u16>,
     /// Local selectors.
     pub(crate) local_ts: Vec<TrafficSelector>,
     /// Remote selectors.
@@ -128,6 +134,8 @@ impl ChildSa {
             endpoints,
             spi_in: None,
             spi_out: None,
+            cpi_in: None,
+            cpi_out: None,
             local_ts: Vec::new(),
             remote_ts: Vec::new(),
             algorithms: Algorithms::default(),
@@ -200,6 +208,11 @@ impl ChildSa {
         })
     }
 
+    /// CPIs in and out, if packets are compressed.
+    pub(crate) fn cpis(&self) -> Option<(u16, u16)> {
+        self.cpi_in.zip(self.cpi_out)
+    }
+
     /// Outer addresses without ports.
     pub(crate) fn addresses(&self) -> (IpAddr, IpAddr) {
         (self.endpoints.local.ip(), self.endpoints.remote.ip())
@@ -217,6 +230,7 @@ impl ChildSa {
             encap: self.endpoints.encap,
             inbound: self.inbound(),
             outbound: self.outbound(),
+            cpis: self.cpis(),
             mark_in: self.tags.mark_in,
             mark_out: self.tags.mark_out,
             if_id_in: self.tags.if_id_in,

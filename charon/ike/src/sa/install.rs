@@ -88,6 +88,27 @@ impl ChildSa {
         Ok(spi)
     }
 
+    /// Reserves the CPI for what we receive.
+    ///
+    /// # Errors
+    /// If the data plane has none.
+    pub(crate) fn allocate_cpi(&mut self, env: &Env<'_>) -> Result<u16, KernelError> {
+        let (local, remote) = self.addresses();
+        let cpi = env.kernel.allocate_cpi(remote, local)?;
+        self.cpi_in = Some(cpi);
+        self.installed |= Installed::CPI;
+        Ok(cpi)
+    }
+
+    /// Gives it back: nothing will be compressed.
+    pub(crate) fn release_cpi(&mut self, env: &Env<'_>) {
+        let (local, remote) = self.addresses();
+        if let Some(cpi) = self.cpi_in.take().filter(|_| self.installed.contains(Installed::CPI)) {
+            env.kernel.release_cpi(cpi, remote, local);
+        }
+        self.installed -= Installed::CPI;
+    }
+
     /// Installs the inbound SA with its policies, then the outbound half, unless `defer_outbound`: then only its
     /// keys are kept, and [`install_outbound`](Self::install_outbound) follows when the SA it replaces is deleted.
     ///
@@ -142,6 +163,7 @@ impl ChildSa {
             self.installed -= Installed::SPI | Installed::INBOUND_SA;
             let _ = self.inbound().map(|id| env.kernel.delete_sa(&id));
         }
+        self.release_cpi(env);
         if self.installed.contains(Installed::REQID) {
             self.installed -= Installed::REQID;
             if let Some(reqid) = self.reqid {
@@ -306,6 +328,7 @@ impl ChildSa {
             direction,
             reqid,
             mode: self.mode,
+            cpi: self.cpis().map(|(cpi_in, cpi_out)| if inbound { cpi_in } else { cpi_out }),
             keys: KeyMaterial {
                 encryption: self.algorithms.encryption,
                 encryption_key: &keys.encryption,
@@ -329,8 +352,13 @@ impl ChildSa {
             icmp: config.icmp,
             initiator: self.initiator,
         };
+        let params_cpi = params.cpi;
         env.kernel.add_sa(&params).map_err(InstallError::Sa)?;
         self.installed |= if inbound { Installed::INBOUND_SA } else { Installed::OUTBOUND_SA };
+        if inbound && params_cpi.is_some() {
+            // it goes with its SA
+            self.installed -= Installed::CPI;
+        }
         Ok(())
     }
 
@@ -359,6 +387,7 @@ impl ChildSa {
             spi: if inbound { self.spi_in } else { self.spi_out },
             protocol: self.protocol,
             mode: self.mode,
+            ipcomp: self.cpis().is_some(),
             mark: if inbound { self.tags.mark_in } else { self.tags.mark_out },
             if_id: if inbound { self.tags.if_id_in } else { self.tags.if_id_out },
             interface: self.config.interface.as_deref(),

@@ -19,6 +19,7 @@ mod child;
 mod delete;
 mod eap;
 mod handshake;
+mod ipcomp;
 mod limits;
 mod liveness;
 mod malformed;

@@ -58,6 +58,10 @@ fn push_sas(message: &mut Message, child: &ChildSaSnapshot, now: MonoTime, usage
             message.push(key, format_args!("{}", sa.spi));
         }
     }
+    if let Some((cpi_in, cpi_out)) = child.cpis {
+        message.push("cpi-in", format_args!("{cpi_in:04x}"));
+        message.push("cpi-out", format_args!("{cpi_out:04x}"));
+    }
     push_mark(message, "mark-in", "mark-mask-in", child.mark_in);
     push_mark(message, "mark-out", "mark-mask-out", child.mark_out);
     push_hex(message, "if-id-in", child.if_id_in.0);

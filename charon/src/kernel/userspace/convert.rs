@@ -194,6 +194,7 @@ mod tests {
             direction: Direction::Out,
             reqid: ike::ids::Reqid::new(1).unwrap(),
             mode: Mode::Tunnel,
+            cpi: None,
             keys: KeyMaterial {
                 encryption: Some((EncryptionAlgorithm::AesGcm16, Some(128))),
                 encryption_key: &key,

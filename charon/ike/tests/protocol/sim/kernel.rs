@@ -28,6 +28,7 @@ pub struct InstalledSa {
     pub integrity: Option<IntegrityAlgorithm>,
     pub integrity_key: Vec<u8>,
     pub esn: bool,
+    pub cpi: Option<u16>,
     pub encap: Option<Encap>,
     pub lifetimes: SaLifetimes,
     /// When its soft limit is reported.
@@ -54,6 +55,7 @@ impl InstalledSa {
             && (self.encryption, self.integrity, self.esn) == (other.encryption, other.integrity, other.esn)
             && (&self.encryption_key, &self.integrity_key) == (&other.encryption_key, &other.integrity_key)
             && self.encap.is_some() == other.encap.is_some()
+            && self.cpi == other.cpi
     }
 }
 
@@ -97,6 +99,7 @@ impl From<&PolicyParams<'_>> for InstalledPolicy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Failures {
     pub allocate_spi: bool,
+    pub allocate_cpi: bool,
     pub add_sa: bool,
     pub add_policies: bool,
     /// Addresses of SAs cannot be changed in place.
@@ -109,6 +112,7 @@ pub struct Failures {
 #[derive(Debug, Default)]
 struct State {
     next_spi: u32,
+    next_cpi: u16,
     reserved: HashSet<(Protocol, Spi)>,
     sas: HashMap<(Protocol, Spi, Direction), InstalledSa>,
     /// In order of installation; the last one of a class wins.
@@ -127,7 +131,7 @@ struct State {
 /// The recording data plane of one host.
 #[derive(Debug)]
 pub struct FakeKernel {
-    features: Features,
+    features: Mutex<Features>,
     state: Mutex<State>,
     virtual_ips: Book<IpAddr>,
 }
@@ -136,7 +140,7 @@ impl FakeKernel {
     /// A data plane whose SPIs start at `first_spi`, so that those of two hosts differ.
     pub fn new(first_spi: u32, features: Features) -> Self {
         let state = Mutex::new(State { next_spi: first_spi, ..State::default() });
-        Self { features, state, virtual_ips: Book::default() }
+        Self { features: Mutex::new(features), state, virtual_ips: Book::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -146,6 +150,11 @@ impl FakeKernel {
     /// Makes calls fail from now on.
     pub fn fail(&self, failures: Failures) {
         self.state().failures = failures;
+    }
+
+    /// From now on it can do this.
+    pub fn set_features(&self, features: Features) {
+        *self.features.lock().unwrap() = features;
     }
 
     /// Loses everything. SPIs are not used again.
@@ -289,7 +298,7 @@ impl State {
 
 impl Kernel for FakeKernel {
     fn features(&self) -> Features {
-        self.features
+        *self.features.lock().unwrap()
     }
 
     fn allocate_spi(&self, protocol: Protocol, _src: IpAddr, _dst: IpAddr) -> Result<Spi, KernelError> {
@@ -303,6 +312,24 @@ impl Kernel for FakeKernel {
         Ok(spi)
     }
 
+    fn allocate_cpi(&self, _src: IpAddr, _dst: IpAddr) -> Result<u16, KernelError> {
+        let mut state = self.state();
+        if state.failures.allocate_cpi {
+            return Err(KernelError::NotSupported);
+        }
+        state.next_cpi += 1;
+        let cpi = 0x100 + state.next_cpi;
+        state.reserved.insert((Protocol::IpComp, Spi::new(cpi.into()).unwrap()));
+        Ok(cpi)
+    }
+
+    fn release_cpi(&self, cpi: u16, _src: IpAddr, _dst: IpAddr) {
+        let mut state = self.state();
+        if !state.reserved.remove(&(Protocol::IpComp, Spi::new(cpi.into()).unwrap())) {
+            state.violation(format!("release of unknown CPI {cpi:04x}"));
+        }
+    }
+
     fn add_sa(&self, sa: &SaParams<'_>) -> Result<(), KernelError> {
         let mut state = self.state();
         if state.failures.add_sa {
@@ -311,6 +338,11 @@ impl Kernel for FakeKernel {
         let key = (sa.id.protocol, sa.id.spi, sa.direction);
         if sa.direction == Direction::In && !state.reserved.remove(&(sa.id.protocol, sa.id.spi)) {
             state.violation(format!("inbound SA {} was not reserved", sa.id.spi));
+        }
+        if let (Direction::In, Some(cpi)) = (sa.direction, sa.cpi)
+            && !state.reserved.remove(&(Protocol::IpComp, Spi::new(cpi.into()).unwrap()))
+        {
+            state.violation(format!("inbound CPI {cpi:04x} was not reserved"));
         }
         let at = |seconds| (seconds != 0).then(|| state.now + Duration::from_secs(seconds));
         let installed = InstalledSa {
@@ -324,6 +356,7 @@ impl Kernel for FakeKernel {
             integrity: sa.keys.integrity,
             integrity_key: sa.keys.integrity_key.as_bytes().to_vec(),
             esn: sa.keys.esn,
+            cpi: sa.cpi,
             encap: sa.encap,
             lifetimes: sa.lifetimes,
         };

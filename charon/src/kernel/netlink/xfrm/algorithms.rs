@@ -102,6 +102,11 @@ pub(super) fn encryption_attribute(algorithm: Encryption, key: &Secret) -> XfrmA
     }
 }
 
+/// The attribute for DEFLATE.
+pub(super) fn deflate() -> XfrmAttrs {
+    XfrmAttrs::CompressionAlg(Alg { alg_name: name("deflate"), alg_key_len: 0, alg_key: Vec::new() })
+}
+
 /// The attribute for an integrity algorithm with its key.
 pub(super) fn integrity_attribute((kernel_name, icv): (&str, Option<u32>), key: &Secret) -> XfrmAttrs {
     let (alg_name, alg_key_len, alg_key) = (name(kernel_name), bits(key), key.as_bytes().to_vec());

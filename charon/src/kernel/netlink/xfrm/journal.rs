@@ -265,6 +265,7 @@ fn sa<'a>(words: &mut impl Iterator<Item = &'a str>) -> Option<SaId> {
     let protocol = match words.next()? {
         "esp" => Protocol::Esp,
         "ah" => Protocol::Ah,
+        "comp" => Protocol::IpComp,
         _ => return None,
     };
     let (src, dst) = (number(words)?, number(words)?);
@@ -289,7 +290,11 @@ impl std::fmt::Display for Line<'_> {
         match self {
             Self::AddSa(id) | Self::RemoveSa(id) => {
                 let sign = if matches!(self, Self::AddSa(_)) { '+' } else { '-' };
-                let protocol = if id.protocol == Protocol::Ah { "ah" } else { "esp" };
+                let protocol = match id.protocol {
+                    Protocol::Ah => "ah",
+                    Protocol::IpComp => "comp",
+                    _ => "esp",
+                };
                 let SaId { spi, src, dst, mark, if_id, .. } = id;
                 writeln!(f, "{sign}sa {spi} {protocol} {src} {dst} {} {} {}", mark.value, mark.mask, if_id.0)
             }

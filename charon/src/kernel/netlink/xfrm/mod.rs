@@ -70,6 +70,8 @@ pub struct Netlink {
     /// To exempt them again.
     sockets: IkeSockets,
     sink: EventSink,
+    /// Whether the kernel has IPComp, once somebody wanted to know.
+    compresses: OnceLock<bool>,
     virtual_ips: Arc<VirtualIps>,
     outside: Arc<Outside>,
     /// `None` once shut down.
@@ -127,7 +129,17 @@ impl Netlink {
         let virtual_ips = VirtualIps::open(settings.virtual_ips.clone(), None)?;
         let filter = settings.interfaces.clone();
         let outside = Outside::open(settings.routing_table, filter, None, Arc::clone(&virtual_ips))?;
-        Ok(Self { shared, network, settings, sockets, sink, virtual_ips, outside: Arc::new(outside), events })
+        Ok(Self {
+            shared,
+            network,
+            settings,
+            sockets,
+            sink,
+            compresses: OnceLock::new(),
+            virtual_ips,
+            outside: Arc::new(outside),
+            events,
+        })
     }
 
     /// Start scripts may have flushed what was there before them: exempts IKE's sockets again and restores policies.
@@ -168,6 +180,31 @@ impl Netlink {
     /// The network outside of its tunnels.
     pub(in crate::kernel) fn outside(&self) -> Arc<Outside> {
         Arc::clone(&self.outside)
+    }
+
+    /// The kernel moves no SA in place: it goes and comes back with its counters and its replay window.
+    fn move_one(&self, update: &SaUpdate) -> Result<(), AddError> {
+        let current = self.shared.get(&update.id)?;
+        let current = modified(&current).ok_or_else(|| NetlinkError::Malformed("no SA in the answer".to_owned()))?;
+        let interface = self.interface_of(update.src).or_else(|| self.interface_of(update.dst));
+        let moved = || state::moved(current, update, interface);
+        self.shared.request(XfrmMessage::DeleteSa(state::name(&update.id)?))?;
+        let new = SaId { src: update.src, dst: update.dst, ..update.id };
+        self.shared.note_sa(&new);
+        let added = match self.shared.request(XfrmMessage::AddSa(moved())) {
+            // a packet came while it was away, and left the start of an SA behind: that one becomes it
+            Err(error) if error.is_exists() => self.shared.request(XfrmMessage::UpdateSa(moved())),
+            result => result,
+        };
+        if let Err(error) = added {
+            self.shared.sas.remove(&update.id);
+            [new, update.id].iter().for_each(|id| self.shared.forget_sa(id));
+            return Err(error.into());
+        }
+        if new != update.id {
+            self.shared.forget_sa(&update.id);
+        }
+        Ok(())
     }
 
     /// The index of the interface that has an address.
@@ -281,6 +318,10 @@ impl Shared {
     }
 
     fn add(&self, sa: &SaParams<'_>, offload: Option<(Offload, u32)>, ports: bool) -> Result<(), AddError> {
+        let cpi = sa.cpi.and_then(|cpi| Spi::new(cpi.into()));
+        if let Some(cpi) = cpi {
+            self.add_compression(sa, cpi)?;
+        }
         let message = || state::install(sa, self.version, offload, ports);
         self.note_sa(&sa.id);
         let result = match sa.direction {
@@ -293,8 +334,26 @@ impl Shared {
             },
             Direction::Out => self.request(XfrmMessage::AddSa(message()?)).inspect_err(|_| self.forget_sa(&sa.id)),
         };
+        if let (Err(_), Some(cpi)) = (&result, cpi) {
+            let _gone = self.delete_one(&SaId { spi: cpi, protocol: Protocol::IpComp, ..sa.id });
+        }
         result?;
-        self.sas.insert(sa.id, sa.lifetimes);
+        self.sas.insert(sa.id, sa.lifetimes, cpi);
+        Ok(())
+    }
+
+    fn add_compression(&self, sa: &SaParams<'_>, cpi: Spi) -> Result<(), AddError> {
+        let id = SaId { spi: cpi, protocol: Protocol::IpComp, ..sa.id };
+        self.note_sa(&id);
+        let message = || state::compression(sa, cpi, self.version);
+        let result = match sa.direction {
+            Direction::In => match self.request(XfrmMessage::UpdateSa(message()?)) {
+                Err(error) if error.is_not_found() => self.request(XfrmMessage::AddSa(message()?)),
+                result => result,
+            },
+            Direction::Out => self.request(XfrmMessage::AddSa(message()?)),
+        };
+        result.inspect_err(|_| self.forget_sa(&id))?;
         Ok(())
     }
 
@@ -305,7 +364,16 @@ impl Shared {
     }
 
     fn delete(&self, id: &SaId) -> Result<(), AddError> {
+        if let Some(compression) = self.sas.compression(id)
+            && let Err(error) = self.delete_one(&compression)
+        {
+            log!(KNL, 1, "unable to delete SAD entry with CPI {}: {error}", compression.spi);
+        }
         self.sas.remove(id);
+        self.delete_one(id)
+    }
+
+    fn delete_one(&self, id: &SaId) -> Result<(), AddError> {
         let result = self.request(XfrmMessage::DeleteSa(state::name(id)?));
         if result.as_ref().err().is_none_or(NetlinkError::is_not_found) {
             self.forget_sa(id);
@@ -365,7 +433,7 @@ fn prepare(sockets: &IkeSockets) {
 
 impl Kernel for Netlink {
     fn features(&self) -> Features {
-        let mut features = Features::ESP_V3_TFC | Features::POLICY_SPI | Features::ACQUIRE_SEQ;
+        let mut features = Features::ESP_V3_TFC | Features::POLICY_SPI | Features::ACQUIRE_SEQ | Features::IPCOMP;
         features.set(Features::SA_USE_TIME, self.shared.version.has_sa_use_time());
         features
     }
@@ -382,6 +450,26 @@ impl Kernel for Netlink {
                 Err(error.for_ike())
             }
         }
+    }
+
+    fn allocate_cpi(&self, src: IpAddr, dst: IpAddr) -> Result<u16, KernelError> {
+        const CPIS: (u32, u32) = (0x100, 0xefff);
+        if !*self.compresses.get_or_init(|| probe::ipcomp(&self.shared)) {
+            return Err(KernelError::NotSupported);
+        }
+        let allocated = self.shared.allocate(Protocol::IpComp, (src, dst), CPIS).map_err(|error| {
+            log!(KNL, 1, "unable to get CPI: {error}");
+            error.for_ike()
+        })?;
+        let cpi = allocated.and_then(|spi| u16::try_from(spi.get()).ok());
+        cpi.ok_or_else(|| KernelError::Failed("no CPI in the answer".to_owned()))
+    }
+
+    fn release_cpi(&self, cpi: u16, src: IpAddr, dst: IpAddr) {
+        let spi = Spi::new(cpi.into());
+        let id = spi.map(|spi| SaId { spi, protocol: Protocol::IpComp, src, dst, mark: Mark::NONE, if_id: IfId::NONE });
+        // It may have expired.
+        let _gone = id.map(|id| self.shared.delete_one(&id));
     }
 
     fn add_sa(&self, sa: &SaParams<'_>) -> Result<(), KernelError> {
@@ -405,28 +493,12 @@ impl Kernel for Netlink {
             log!(KNL, 1, "unable to update SAD entry with SPI {}: {error}", update.id.spi);
             error.for_ike()
         };
-        let current = self.shared.get(&update.id).map_err(fail)?;
-        let Some(current) = modified(&current) else { return Err(KernelError::NotFound) };
-        let interface = self.interface_of(update.src).or_else(|| self.interface_of(update.dst));
-        // The kernel moves no SA in place: it goes and comes back with its counters and its replay window.
-        let moved = || state::moved(current, update, interface);
-        let name = state::name(&update.id).map_err(|error| fail(error.into()))?;
-        self.shared.request(XfrmMessage::DeleteSa(name)).map_err(|error| fail(error.into()))?;
+        // What is inside first: the SA leads to it.
+        if let Some(id) = self.shared.sas.compression(&update.id) {
+            self.move_one(&SaUpdate { id, encap: None, ..*update }).map_err(fail)?;
+        }
+        self.move_one(update).map_err(fail)?;
         let new = SaId { src: update.src, dst: update.dst, ..update.id };
-        self.shared.note_sa(&new);
-        let added = match self.shared.request(XfrmMessage::AddSa(moved())) {
-            // a packet came while it was away, and left the start of an SA behind: that one becomes it
-            Err(error) if error.is_exists() => self.shared.request(XfrmMessage::UpdateSa(moved())),
-            result => result,
-        };
-        if let Err(error) = added {
-            self.shared.sas.remove(&update.id);
-            [new, update.id].iter().for_each(|id| self.shared.forget_sa(id));
-            return Err(fail(error.into()));
-        }
-        if new != update.id {
-            self.shared.forget_sa(&update.id);
-        }
         self.shared.sas.rename(&update.id, new);
         Ok(())
     }

@@ -242,6 +242,7 @@ mod tests {
     fn policy_of(direction: Direction, mode: Mode, wish: &Wish) -> Vec<Policy> {
         let (local_ts, remote_ts) = (ts("10.1.0.0/16"), ts("10.2.0.0/16"));
         let params = PolicyParams {
+            ipcomp: false,
             direction,
             action: wish.action,
             class: wish.class,

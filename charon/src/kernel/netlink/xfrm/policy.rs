@@ -100,6 +100,8 @@ pub(super) struct Template {
     pub(super) dst: IpAddr,
     pub(super) protocol: Protocol,
     pub(super) mode: Mode,
+    /// Compression comes first.
+    pub(super) ipcomp: bool,
     /// Tells CHILD_SAs that share a policy apart; outbound it also chooses the SA.
     pub(super) spi: Option<Spi>,
 }
@@ -171,6 +173,7 @@ impl Policy {
             dst: endpoints.1,
             protocol: params.protocol,
             mode: params.mode,
+            ipcomp: params.ipcomp,
             spi: params.spi,
         });
         let mut bytes = [0; XFRM_SELECTOR_LEN];
@@ -243,10 +246,21 @@ impl Policy {
         };
         let mut nlas = Vec::new();
         if let Some(template) = &user.template {
-            nlas.push(XfrmAttrs::Template(vec![self.template(template)?]));
+            nlas.push(XfrmAttrs::Template(self.templates(template)?));
         }
         nlas.extend(state::tags(self.key.mark, self.key.if_id));
         Ok(ModifyMessage { user_policy_info, nlas })
+    }
+
+    /// With compression that carries the mode, optional for what we receive: small packets are not compressed.
+    fn templates(&self, wanted: &Template) -> Result<Vec<UserTemplate>, Unsupported> {
+        if !wanted.ipcomp {
+            return Ok(vec![self.template(wanted)?]);
+        }
+        let mut compression = self.template(&Template { protocol: Protocol::IpComp, spi: None, ..wanted.clone() })?;
+        compression.optional = u8::from(self.hook != Hook::Out);
+        let inside = self.template(&Template { mode: Mode::Transport, ..wanted.clone() })?;
+        Ok(vec![compression, inside])
     }
 
     fn template(&self, wanted: &Template) -> Result<UserTemplate, Unsupported> {

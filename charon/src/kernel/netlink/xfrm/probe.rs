@@ -23,7 +23,7 @@ const CIPHERS: [(EncryptionAlgorithm, u16, usize, Option<IntegrityAlgorithm>); 2
 pub(super) fn esp(shared: &Shared) -> Result<(), NetlinkError> {
     let mut result = Ok(());
     for cipher in CIPHERS {
-        result = install(shared, cipher).map_err(|error| match error {
+        result = install(shared, cipher, None).map_err(|error| match error {
             AddError::Netlink(error) => error,
             other => NetlinkError::Malformed(other.to_string()),
         });
@@ -35,9 +35,18 @@ pub(super) fn esp(shared: &Shared) -> Result<(), NetlinkError> {
     result
 }
 
+/// Whether the kernel can compress: like [`esp`], with compression inside.
+pub(super) fn ipcomp(shared: &Shared) -> bool {
+    let [src, dst] = NOWHERE;
+    let allocated = shared.allocate(Protocol::IpComp, (src, dst), (0x100, 0xefff));
+    let cpi = allocated.ok().flatten().and_then(|spi| u16::try_from(spi.get()).ok());
+    CIPHERS.into_iter().any(|cipher| cpi.is_some() && install(shared, cipher, cpi).is_ok())
+}
+
 fn install(
     shared: &Shared,
     (encryption, bits, key_len, integrity): (EncryptionAlgorithm, u16, usize, Option<IntegrityAlgorithm>),
+    cpi: Option<u16>,
 ) -> Result<(), AddError> {
     const SPIS: (u32, u32) = (0xc000_0000, 0xcfff_ffff);
     let [src, dst] = NOWHERE;
@@ -57,6 +66,7 @@ fn install(
         direction: Direction::In,
         reqid,
         mode: Mode::Tunnel,
+        cpi,
         keys: KeyMaterial {
             encryption: Some((encryption, Some(bits))),
             encryption_key: &encryption_key,

@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ike::ids::Spi;
 use ike::kernel::{SaId, SaLifetimes, SaLimit, SaUsage};
 use netlink_packet_xfrm::state::ModifyMessage;
 use netlink_packet_xfrm::{Lifetime, XfrmAttrs};
 use strongswan::clock::MonoTime;
+use strongswan::crypto::Protocol;
 use strongswan::sync::Mutex;
 
 use crate::kernel::KernelEvent;
@@ -20,6 +22,8 @@ pub(super) struct Sas {
 #[derive(Debug, Clone, Copy)]
 struct Tracked {
     limits: SaLifetimes,
+    /// CPI of the compression inside.
+    cpi: Option<Spi>,
     /// The number of packets at the last look, and when it was first seen, if there were any.
     packets: u64,
     changed: Option<MonoTime>,
@@ -29,8 +33,8 @@ struct Tracked {
 
 impl Sas {
     /// An SA was installed.
-    pub(super) fn insert(&self, id: SaId, limits: SaLifetimes) {
-        let tracked = Tracked { limits, packets: 0, changed: None, reported: false };
+    pub(super) fn insert(&self, id: SaId, limits: SaLifetimes, cpi: Option<Spi>) {
+        let tracked = Tracked { limits, cpi, packets: 0, changed: None, reported: false };
         self.table.lock().insert(id, tracked);
     }
 
@@ -40,6 +44,12 @@ impl Sas {
         if let Some(tracked) = table.remove(old) {
             table.insert(new, tracked);
         }
+    }
+
+    /// The compression inside of an SA, by the name it has in the kernel.
+    pub(super) fn compression(&self, id: &SaId) -> Option<SaId> {
+        let spi = self.table.lock().get(id)?.cpi?;
+        Some(SaId { spi, protocol: Protocol::IpComp, ..*id })
     }
 
     /// An SA was removed.
@@ -111,8 +121,7 @@ fn is_soft_due(limits: &SaLifetimes, used: &Lifetime, now: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use ike::ids::{IfId, Mark, Spi};
-    use strongswan::crypto::Protocol;
+    use ike::ids::{IfId, Mark};
 
     use super::*;
 
@@ -137,7 +146,7 @@ mod tests {
     #[test]
     fn an_old_kernels_sa_is_idle_since_its_counter_stopped() {
         let sas = Sas::default();
-        sas.insert(id(), SaLifetimes::default());
+        sas.insert(id(), SaLifetimes::default(), None);
         let start = MonoTime::default();
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(sas.usage(&id(), &counted(0), at(1)).idle, None);
@@ -153,7 +162,7 @@ mod tests {
     fn lost_events_are_made_up_for_once() {
         let sas = Sas::default();
         let soft = SaLimit { soft: 10, hard: 20 };
-        sas.insert(id(), SaLifetimes { packets: soft, ..SaLifetimes::default() });
+        sas.insert(id(), SaLifetimes { packets: soft, ..SaLifetimes::default() }, None);
         assert_eq!(sas.missed(&id(), Some(&counted(9))), None);
         let expire = |hard| KernelEvent::Expire { protocol: Protocol::Esp, spi: id().spi, destination: id().dst, hard };
         assert_eq!(sas.missed(&id(), Some(&counted(10))), Some(expire(false)));

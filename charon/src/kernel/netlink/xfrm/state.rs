@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use ike::config::{CopyDscp, Mode, TfcPadding};
-use ike::ids::{IfId, Mark};
+use ike::ids::{IfId, Mark, Spi};
 use ike::kernel::{Direction, Encap, SaId, SaLifetimes, SaLimit, SaParams, SaUpdate};
 use netlink_packet_core::DefaultNla;
 use netlink_packet_xfrm::constants::{
@@ -62,6 +62,7 @@ pub(super) fn protocol(protocol: Protocol) -> Result<u8, Unsupported> {
     match protocol {
         Protocol::Esp => Ok(50),
         Protocol::Ah => Ok(51),
+        Protocol::IpComp => Ok(108),
         other => Err(Unsupported::Protocol(other)),
     }
 }
@@ -94,6 +95,29 @@ pub(super) fn allocate(
     Ok(message)
 }
 
+/// What compresses and decompresses inside of an SA. It has the SA's mode, which is then in transport mode itself.
+pub(super) fn compression(sa: &SaParams<'_>, cpi: Spi, version: Version) -> Result<ModifyMessage, Unsupported> {
+    let mut info = UserSaInfo::default();
+    info.destination(&sa.id.dst);
+    info.source(&sa.id.src);
+    info.id.spi = cpi.get();
+    info.id.proto = protocol(Protocol::IpComp)?;
+    info.mode = mode(sa.mode)?;
+    info.reqid = sa.reqid.get();
+    info.lifetime_cfg = lifetimes(&SaLifetimes::default());
+    info.flags = flags(sa) & !XFRM_STATE_ESN | if sa.mode == Mode::Tunnel { XFRM_STATE_AF_UNSPEC } else { 0 };
+    info.selector = if sa.mode == Mode::Tunnel { Selector::default() } else { sa_selector(sa, false) };
+    let mut nlas = vec![algorithms::deflate()];
+    nlas.extend(tags(sa.id.mark, sa.id.if_id));
+    nlas.extend(direction(sa.direction, version));
+    Ok(ModifyMessage { user_sa_info: info, nlas })
+}
+
+/// Whether the SA's own header is the outer one: not if there is compression in between.
+fn is_tunnel(sa: &SaParams<'_>) -> bool {
+    sa.mode == Mode::Tunnel && sa.cpi.is_none()
+}
+
 /// The SA to install.
 pub(super) fn install(
     sa: &SaParams<'_>,
@@ -106,11 +130,11 @@ pub(super) fn install(
     info.source(&sa.id.src);
     info.id.spi = sa.id.spi.get();
     info.id.proto = protocol(sa.id.protocol)?;
-    info.mode = mode(sa.mode)?;
+    info.mode = if sa.cpi.is_some() { XFRM_MODE_TRANSPORT } else { mode(sa.mode)? };
     info.reqid = sa.reqid.get();
     info.lifetime_cfg = lifetimes(&sa.lifetimes);
     info.flags = flags(sa);
-    info.selector = sa_selector(sa, ports_in_transport);
+    info.selector = if sa.cpi.is_some() { Selector::default() } else { sa_selector(sa, ports_in_transport) };
 
     let mut nlas = keys(sa)?;
     nlas.extend(sa.encap.map(encap));
@@ -127,7 +151,7 @@ pub(super) fn install(
         nlas.push(XfrmAttrs::MarkVal(sa.set_mark.value));
         nlas.push(XfrmAttrs::MarkMask(sa.set_mark.mask));
     }
-    if !inbound && sa.mode == Mode::Tunnel && sa.id.protocol == Protocol::Esp {
+    if !inbound && is_tunnel(sa) && sa.id.protocol == Protocol::Esp {
         nlas.extend(tfc(sa.tfc));
     }
     nlas.extend(direction(sa.direction, version));
@@ -145,7 +169,7 @@ fn flags(sa: &SaParams<'_>) -> u8 {
         (XFRM_STATE_ICMP, inbound && sa.icmp),
         (XFRM_STATE_DECAP_DSCP, decap_dscp),
         (XFRM_STATE_NOPMTUDISC, !inbound && !sa.copying.df),
-        (XFRM_STATE_AF_UNSPEC, sa.mode == Mode::Tunnel),
+        (XFRM_STATE_AF_UNSPEC, is_tunnel(sa)),
         (XFRM_STATE_ALIGN4, align4),
         (XFRM_STATE_ESN, sa.keys.esn),
     ];

@@ -102,6 +102,7 @@ impl Sample {
             direction: self.direction,
             reqid: Reqid::new(1).unwrap(),
             mode: self.mode,
+            cpi: None,
             keys: KeyMaterial {
                 encryption: self.encryption,
                 encryption_key: &Secret::from(&key[..]),
@@ -128,6 +129,7 @@ impl Sample {
 fn policies(direction: Direction, spi: Spi) -> Vec<Policy> {
     let (local_ts, remote_ts) = (ts("10.1.0.0/16"), ts("10.2.0.0/16"));
     let params = PolicyParams {
+        ipcomp: false,
         direction,
         action: PolicyAction::Ipsec,
         class: PolicyClass::Default,

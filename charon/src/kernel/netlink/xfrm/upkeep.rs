@@ -14,6 +14,7 @@ use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_xfrm::policy::{DelGetMessage, FlushMessage as FlushPolicies};
 use netlink_packet_xfrm::state::{FlushMessage as FlushSas, GetDumpMessage};
 use netlink_packet_xfrm::{XfrmAttrs, XfrmMessage};
+use strongswan::crypto::Protocol;
 use strongswan::log;
 use strongswan::settings::Settings;
 
@@ -196,7 +197,7 @@ fn sa_id(message: &XfrmMessage) -> Option<SaId> {
     let (mark, if_id) = tags(&sa.nlas);
     Some(SaId {
         spi: Spi::new(info.id.spi)?,
-        protocol: events::protocol(info.id.proto)?,
+        protocol: if info.id.proto == 108 { Protocol::IpComp } else { events::protocol(info.id.proto)? },
         src: address(&info.saddr, info.family),
         dst: address(&info.id.daddr, info.family),
         mark,

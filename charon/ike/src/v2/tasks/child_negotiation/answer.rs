@@ -11,7 +11,8 @@ use super::super::follow_up::FollowUpResponder;
 use super::super::proposals::{Choice, choose};
 use super::offer::Agreed;
 use super::{
-    Inherited, Secrets, announce, behind_nat, feasible, few_policies, fits_mode, install, own_selectors, within_limit,
+    Inherited, Secrets, announce, behind_nat, feasible, few_policies, fits_mode, install, ipcomp, own_selectors,
+    within_limit,
 };
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
@@ -33,6 +34,8 @@ pub(in crate::v2::tasks) struct Answer {
     transport: bool,
     beet: bool,
     no_tfc: bool,
+    /// CPI for what the peer receives.
+    ipcomp: Option<u16>,
     pub(in crate::v2::tasks) peer_nonce: Option<Nonce>,
     pub(in crate::v2::tasks) own_nonce: Option<Nonce>,
     pending: Option<Box<Half>>,
@@ -62,6 +65,7 @@ impl Answer {
         self.ke = message.ke().cloned();
         self.transport = message.has_notify(NotifyType::UseTransportMode);
         self.beet = message.has_notify(NotifyType::UseBeetMode);
+        self.ipcomp = ipcomp::offered(message);
         self.no_tfc = message.has_notify(NotifyType::EspTfcPaddingNotSupported);
         if let Some(nonce) = message.nonce() {
             self.peer_nonce = Some(nonce.clone());
@@ -112,6 +116,15 @@ impl Answer {
         child.protocol = proposal.protocol();
         child.algorithms = Algorithms::from(&proposal);
         child.tfc = !self.no_tfc;
+        match self.ipcomp.take() {
+            Some(cpi) if config.ipcomp => {
+                if ipcomp::announce(env, message, &mut child) {
+                    child.cpi_out = Some(cpi);
+                }
+            }
+            Some(_) => log!(IKE, 1, "received an IPCOMP_SUPPORTED notify, but IPComp is disabled, ignoring it"),
+            None => {}
+        }
         // until the peer deletes the old SA it may not have installed the new one yet
         let defer_outbound = replaced.is_some();
         let own = self.own_nonce.get_or_insert_with(|| Nonce::generate(env.rng)).clone();

@@ -2,6 +2,7 @@
 //! our side when we ask, [`Answer`] when the peer does.
 
 mod answer;
+mod ipcomp;
 mod offer;
 
 pub(super) use answer::Answer;

@@ -8,7 +8,9 @@ use strongswan::selectors::{TrafficSelector, narrow, resolve};
 
 use super::super::follow_up::{Broken, FollowUpInitiator};
 use super::super::proposals::{Choice, choose};
-use super::{Inherited, Secrets, agree_mode, announce, behind_nat, few_policies, fits_mode, install, own_selectors};
+use super::{
+    Inherited, Secrets, agree_mode, announce, behind_nat, few_policies, fits_mode, install, ipcomp, own_selectors,
+};
 use crate::config::{ChildConfig, Mode};
 use crate::env::Env;
 use crate::ids::UniqueId;
@@ -139,6 +141,9 @@ impl Offer {
             self.add_key_exchange(env, message)?;
         }
         announce(env, message, child.mode);
+        if self.config.ipcomp {
+            ipcomp::announce(env, message, child);
+        }
         message.push(Sa::offer(self.proposals.iter().cloned(), spi.into()));
         message.push(Payload::TsI(Ts::new(local)));
         message.push(Payload::TsR(Ts::new(remote)));
@@ -331,6 +336,7 @@ impl Offer {
             return Err(OfferError::Unusable);
         }
         child.tfc = !message.has_notify(NotifyType::EspTfcPaddingNotSupported);
+        ipcomp::accept(env, message, child)?;
         let (local, remote) = self.selectors(sa, env, child, false);
         if child.mode == Mode::Transport && sa.conditions.nat_any() {
             child.local_ts = narrow(&local, &behind_nat(&ts_i.selectors, sa.local.ip()));
