@@ -82,6 +82,8 @@ struct State {
     socket: Socket,
     sequence: u32,
     buffer: Vec<u8>,
+    /// Our address, if requests should bear it.
+    port: u32,
 }
 
 fn open_raw(family: i32) -> io::Result<Socket> {
@@ -99,12 +101,12 @@ impl NetlinkSocket {
             Ok(socket)
         };
         let socket = open().map_err(NetlinkError::Socket)?;
-        Ok(Self { state: Mutex::new(State { socket, sequence: 0, buffer: vec![0; RECEIVE_BUFFER] }) })
+        Ok(Self { state: Mutex::new(State { socket, sequence: 0, buffer: vec![0; RECEIVE_BUFFER], port: 0 }) })
     }
 
-    /// The address by which the kernel names the sender of our requests.
-    pub(super) fn port(&self) -> Result<u32, NetlinkError> {
-        let state = self.state.lock();
+    /// Signs requests from now on: returns the address by which the kernel names their sender in what it tells others.
+    pub(super) fn sign(&self) -> Result<u32, NetlinkError> {
+        let mut state = self.state.lock();
         let address = || -> Result<NetlinkAddr, Errno> {
             // It has one only once it is bound; binding it again to the same one is fine.
             let fd = state.socket.as_raw_fd();
@@ -114,7 +116,9 @@ impl NetlinkSocket {
             }
             getsockname(fd)
         };
-        address().map(|address| address.pid()).map_err(|error| NetlinkError::Socket(error.into()))
+        let address = address().map_err(|error| NetlinkError::Socket(error.into()))?;
+        state.port = address.pid();
+        Ok(state.port)
     }
 
     /// Sends a request and collects what the kernel answers until it acknowledges, refuses, or a dump is complete.
@@ -125,9 +129,9 @@ impl NetlinkSocket {
         M: NetlinkSerializable + NetlinkDeserializable,
     {
         let mut state = self.state.lock();
-        let State { socket, sequence, buffer } = &mut *state;
+        let State { socket, sequence, buffer, port } = &mut *state;
         *sequence = sequence.wrapping_add(1);
-        let bytes = encode(message, *sequence, flags);
+        let bytes = encode(message, *sequence, flags, *port);
         socket.send(&bytes).map_err(NetlinkError::Socket)?;
 
         let mut answers = Vec::new();
@@ -143,9 +147,11 @@ impl NetlinkSocket {
     }
 }
 
-fn encode<M: NetlinkSerializable>(message: M, sequence: u32, flags: u16) -> Zeroizing<Vec<u8>> {
+fn encode<M: NetlinkSerializable>(message: M, sequence: u32, flags: u16, port: u32) -> Zeroizing<Vec<u8>> {
     let mut message = NetlinkMessage::new(Default::default(), NetlinkPayload::InnerMessage(message));
     message.header.sequence_number = sequence;
+    // Comes back in what the kernel tells others about it.
+    message.header.port_number = port;
     message.header.flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     message.finalize();
     let mut bytes = Zeroizing::new(vec![0; message.buffer_len()]);

@@ -123,7 +123,7 @@ impl Netlink {
             let (shared, sink) = (Arc::clone(&shared), Arc::clone(&sink));
             move |suspects| shared.check(suspects, &sink)
         };
-        let own = shared.socket.port()?;
+        let own = shared.socket.sign()?;
         let events = Mutex::new(Some(Events::start(settings.receive_buffer, own, Arc::clone(&sink), check)?));
         let network = Network::open()?;
         let virtual_ips = VirtualIps::open(settings.virtual_ips.clone(), None)?;
@@ -493,13 +493,21 @@ impl Kernel for Netlink {
             log!(KNL, 1, "unable to update SAD entry with SPI {}: {error}", update.id.spi);
             error.for_ike()
         };
+        let compression = self.shared.sas.compression(&update.id);
+        let moving = self.shared.sas.take(&update.id);
         // What is inside first: the SA leads to it.
-        if let Some(id) = self.shared.sas.compression(&update.id) {
+        if let Some(id) = compression {
             self.move_one(&SaUpdate { id, encap: None, ..*update }).map_err(fail)?;
         }
-        self.move_one(update).map_err(fail)?;
+        if let Err(error) = self.move_one(update) {
+            // The caller deletes it, and what is inside with it.
+            moving.into_iter().for_each(|moving| self.shared.sas.put(update.id, moving));
+            return Err(fail(error));
+        }
         let new = SaId { src: update.src, dst: update.dst, ..update.id };
-        self.shared.sas.rename(&update.id, new);
+        if let Some(moving) = moving {
+            self.shared.sas.put(new, moving);
+        }
         Ok(())
     }
 

@@ -19,6 +19,10 @@ pub(super) struct Sas {
     table: Mutex<HashMap<SaId, Tracked>>,
 }
 
+/// What is known about an SA that is being moved.
+#[derive(Debug)]
+pub(super) struct Moving(Tracked);
+
 #[derive(Debug, Clone, Copy)]
 struct Tracked {
     limits: SaLifetimes,
@@ -38,12 +42,14 @@ impl Sas {
         self.table.lock().insert(id, tracked);
     }
 
-    /// An SA has other addresses now.
-    pub(super) fn rename(&self, old: &SaId, new: SaId) {
-        let mut table = self.table.lock();
-        if let Some(tracked) = table.remove(old) {
-            table.insert(new, tracked);
-        }
+    /// An SA gets other addresses: while it is away nobody must miss it.
+    pub(super) fn take(&self, id: &SaId) -> Option<Moving> {
+        self.table.lock().remove(id).map(Moving)
+    }
+
+    /// It is back.
+    pub(super) fn put(&self, id: SaId, moving: Moving) {
+        self.table.lock().insert(id, moving.0);
     }
 
     /// The compression inside of an SA, by the name it has in the kernel.
