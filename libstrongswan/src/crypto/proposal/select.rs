@@ -1,5 +1,7 @@
 //! Choosing one transform of each type from two lists of proposals (RFC 7296 §3.3.6, RFC 9370 §2.2.2).
 
+mod distinct;
+
 use super::Proposal;
 use crate::crypto::transform::{EncryptionAlgorithm, KeyExchangeMethod, Protocol, Transform, TransformType};
 
@@ -45,6 +47,7 @@ fn select_one(preferred: &Proposal, other: &Proposal, options: SelectOptions) ->
     kinds.dedup();
 
     let mut selected: Vec<Transform> = Vec::with_capacity(kinds.len());
+    let mut key_exchanges = Vec::new();
     for kind in kinds {
         if kind == TransformType::Integrity && is_aead(&selected) {
             continue;
@@ -52,12 +55,15 @@ fn select_one(preferred: &Proposal, other: &Proposal, options: SelectOptions) ->
         if kind.is_key_exchange() && options.ignore_key_exchange {
             continue;
         }
-        match select_transform(preferred, other, kind, &selected, options) {
-            Choice::Transform(transform) => selected.push(transform),
-            Choice::Omitted => {}
-            Choice::Mismatch => return None,
+        match common(preferred, other, kind, options) {
+            Common::Transforms(candidates) if kind.is_key_exchange() => key_exchanges.push(candidates),
+            Common::Transforms(candidates) => selected.push(*candidates.first()?),
+            Common::Omitted => {}
         }
     }
+    // No method may be chosen twice, so what is chosen for one type depends on what is left for the others.
+    selected.extend(distinct::first_choice(&key_exchanges)?);
+    selected.sort_by_key(|transform| u8::from(transform.kind));
     Some(Proposal { protocol: preferred.protocol, transforms: selected })
 }
 
@@ -66,20 +72,15 @@ fn is_aead(selected: &[Transform]) -> bool {
     ciphers.any(|transform| EncryptionAlgorithm::from(transform.id).is_aead())
 }
 
-enum Choice {
-    Transform(Transform),
+/// What both sides have of a type.
+enum Common {
+    /// These, best first; none is a mismatch.
+    Transforms(Vec<Transform>),
+    /// One side does not know the type, and the other one does not insist.
     Omitted,
-    Mismatch,
 }
 
-fn select_transform(
-    preferred: &Proposal,
-    other: &Proposal,
-    kind: TransformType,
-    selected: &[Transform],
-    options: SelectOptions,
-) -> Choice {
-    let none = u16::from(KeyExchangeMethod::None);
+fn common(preferred: &Proposal, other: &Proposal, kind: TransformType, options: SelectOptions) -> Common {
     let one_sided = match (preferred.first(kind), other.first(kind)) {
         (Some(_), None) => Some(preferred),
         (None, Some(_)) => Some(other),
@@ -91,20 +92,12 @@ fn select_transform(
             TransformType::KeyExchange => preferred.protocol != Protocol::Ike,
             other => other.is_key_exchange(),
         };
-        let omitted = optional && side.contains(kind, none);
-        return if omitted { Choice::Omitted } else { Choice::Mismatch };
+        let omitted = optional && side.contains(kind, KeyExchangeMethod::None);
+        return if omitted { Common::Omitted } else { Common::Transforms(Vec::new()) };
     }
-    let usable = |transform: &Transform| {
-        let repeated = kind.is_key_exchange()
-            && transform.id != none
-            && selected.iter().any(|earlier| earlier.kind.is_key_exchange() && earlier.id == transform.id);
-        (options.accept_private || !transform.is_private()) && !repeated
-    };
-    let mut candidates = preferred.all(kind).filter(|transform| usable(transform));
-    match candidates.find(|candidate| other.transforms.contains(candidate)) {
-        Some(transform) => Choice::Transform(*transform),
-        None => Choice::Mismatch,
-    }
+    let usable = |transform: &&Transform| options.accept_private || !transform.is_private();
+    let candidates = preferred.all(kind).filter(usable).filter(|candidate| other.transforms.contains(candidate));
+    Common::Transforms(candidates.copied().collect())
 }
 
 #[cfg(test)]
@@ -197,6 +190,12 @@ mod tests {
         );
         let repeated = format!("{base}-ke1_x25519");
         assert_eq!(ike(&[&repeated], &[&repeated]), None);
+        // The first choice of one type is the only one of another.
+        let scarce = format!("{base}-ke1_mlkem768-ke1_mlkem1024-ke2_mlkem768");
+        assert_eq!(
+            ike(&[&scarce], &[&scarce]).unwrap().0,
+            "IKE:AES_CBC_128/HMAC_SHA2_256_128/PRF_HMAC_SHA2_256/CURVE_25519/KE1_ML_KEM_1024/KE2_ML_KEM_768"
+        );
     }
 
     #[test]
