@@ -2,7 +2,9 @@
 
 use ike::config::{ChildConfig, CopyDscp, HwOffload, LabelMode, Lifetimes, Limit, PerCpuSas, TfcPadding};
 use ike::ids::Reqid;
+use ike::wire::Ts;
 use strongswan::crypto::{Proposal, Protocol};
+use strongswan::log;
 use strongswan::selectors::TrafficSelector;
 use vici::Message;
 
@@ -45,10 +47,22 @@ pub(super) fn load(name: &str, section: &Message) -> Result<ChildConfig, LoadErr
     };
     // subsections of a child mean nothing and are ignored, as strongSwan does
     OPTIONS.apply(&mut draft, section, |_, _, _| Ok(()))?;
+    draft.check()?;
     Ok(draft.finish())
 }
 
 impl Draft {
+    /// Checks what is wrong only as a whole. Shunts are not negotiated: no message has to carry their selectors.
+    fn check(&self) -> Result<(), LoadError> {
+        for (key, selectors) in [("local_ts", &self.local_ts), ("remote_ts", &self.remote_ts)] {
+            if selectors.len() > Ts::MAX_SELECTORS && !self.child.mode.is_shunt() {
+                log!(CFG, 1, "  {key}: {} traffic selectors, more than {}", selectors.len(), Ts::MAX_SELECTORS);
+                return Err(LoadError::TooMany { key, max: Ts::MAX_SELECTORS });
+            }
+        }
+        Ok(())
+    }
+
     fn finish(self) -> ChildConfig {
         let mut child = self.child;
         child.lifetimes = Lifetimes {
@@ -288,6 +302,18 @@ mod tests {
         assert_eq!(child.remote_ts.len(), 1);
         let protocols: Vec<_> = child.proposals.iter().map(Proposal::protocol).collect();
         assert_eq!(protocols, [Protocol::Ah, Protocol::Esp, Protocol::Esp, Protocol::Esp]);
+    }
+
+    #[test]
+    fn a_child_has_no_more_selectors_than_a_message_can_carry() {
+        let networks: Vec<String> = (0..=255).map(|n| format!("10.{n}.0.0/16")).collect();
+        for key in ["local_ts", "remote_ts"] {
+            let section = |count: usize| Message::new().with_list(key, networks.iter().take(count));
+            assert!(load("net", &section(255)).is_ok());
+            let error = load("net", &section(256)).unwrap_err().to_string();
+            assert_eq!(error, format!("invalid value for: {key}, config discarded: no more than 255 are possible"));
+            assert!(load("net", &section(256).with("mode", "pass")).is_ok());
+        }
     }
 
     #[test]

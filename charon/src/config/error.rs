@@ -17,6 +17,14 @@ pub enum LoadError {
         /// What there is not.
         reason: &'static str,
     },
+    /// A list that is longer than what it is for allows.
+    #[error("invalid value for: {key}, config discarded: no more than {max} are possible")]
+    TooMany {
+        /// The option.
+        key: &'static str,
+        /// How long it may be.
+        max: usize,
+    },
     /// A section that does not belong where it stands.
     #[error("invalid section: {0}")]
     InvalidSection(String),

@@ -27,6 +27,9 @@ pub struct Ts {
 }
 
 impl Ts {
+    /// The payload counts its selectors in one byte.
+    pub const MAX_SELECTORS: usize = 255;
+
     /// A payload of ranges alone.
     pub fn new(selectors: Vec<TrafficSelector>) -> Self {
         Self { selectors, labels: Vec::new() }

@@ -214,7 +214,9 @@ impl Offer {
             }
             None => own_selectors(sa, configured, child.mode, &hosts),
         };
-        if let Some((source, destination)) = self.packet.as_ref().filter(|_| !env.settings.ignore_acquire_ts) {
+        let fits = local.len().max(remote.len()) < Ts::MAX_SELECTORS;
+        let wanted = fits && !env.settings.ignore_acquire_ts;
+        if let Some((source, destination)) = self.packet.as_ref().filter(|_| wanted) {
             local.insert(0, *source);
             remote.insert(0, *destination);
         }
