@@ -97,6 +97,11 @@ pub fn with_context<R>(f: impl FnOnce(Option<&Context>) -> R) -> R {
     CURRENT.with(|current| f(current.borrow().as_ref()))
 }
 
+/// Runs `f` without writing any of the calling thread's lines, for what must not fill the log.
+pub fn silently<R>(f: impl FnOnce() -> R) -> R {
+    tracing::dispatcher::with_default(&tracing::Dispatch::none(), f)
+}
+
 #[doc(hidden)]
 pub use tracing as __tracing;
 

@@ -213,3 +213,35 @@ fn no_answer_is_larger_than_its_request() -> Result<()> {
     assert_eq!(half_open(&moon)?, 1);
     Ok(())
 }
+
+/// Somebody who is who he says, and whose requests all fail, is in the log with some of them. Whoever gets in is seen.
+#[test]
+fn failures_of_one_host_do_not_fill_the_log() -> Result<()> {
+    let lab = Lab::direct("noise")?;
+    let moon = gateway(&lab)?;
+    let target = SocketAddr::new(lab.right.addr, 500);
+    let before = moon.log().len();
+    lab.left.inside(|| {
+        let socket = UdpSocket::bind((lab.left.addr, 500))?;
+        for spi in 1..=280 {
+            socket.send_to(&Request::new(spi).with(SA, proposal(2, 31)).encode(), target)?;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
+    })?;
+    let failed = || Ok(moon.logged("too many IKE_SAs from 192.0.2.1 fail, not logging them for 10s"));
+    testsuite::wait_for("silence", 5, failed)?;
+    std::thread::sleep(Duration::from_millis(500));
+    let log = moon.log();
+    let lines = log.get(before..).unwrap_or_default();
+    let told = lines.matches("received proposals unacceptable").count();
+    assert!((20..=30).contains(&told), "{told} of 280");
+
+    let addresses = format!("local_addrs = {}\nremote_addrs = {}", lab.left.addr, lab.right.addr);
+    let files = connection("carol", "moon", &addresses, ["10.1.0.0/16", "10.2.0.0/16"]);
+    let carol = Daemon::start(&lab, &lab.left, Make::StrongSwan, &files)?;
+    carol.swanctl(&["--load-all"])?;
+    carol.swanctl(&["--initiate", "--child", "net"])?;
+    assert!(moon.logged("established between 192.0.2.2[moon]...192.0.2.1[carol]"), "{}", moon.log());
+    Ok(())
+}

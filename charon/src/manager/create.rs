@@ -128,7 +128,8 @@ impl Manager {
 
     /// Makes an IKE_SA for an IKE_SA_INIT request, unless it is a retransmit.
     pub(super) fn respond(self: &Arc<Self>, initiator: IkeSpi, input: Input, half_open: Option<HalfOpenEntry>) {
-        let Input::Datagram { data, .. } = &input else { return };
+        let Input::Datagram { data, remote, .. } = &input else { return };
+        let from = remote.ip();
         let spi = self.reserve_spi();
         let claim = match self.initial.claim(initiator, data, spi) {
             Seen::First(claim) => claim,
@@ -140,7 +141,8 @@ impl Manager {
         };
         let limit = self.settings.limit;
         if self.closing.load(Ordering::Acquire) || (limit > 0 && self.len() > limit) {
-            if limit > 0 {
+            if limit > 0 && self.strangers.tell(from, monotonic()) {
+                self.strangers.failed(from, monotonic());
                 log!(MGR, 1, "ignoring IKE_SA_INIT, hitting IKE_SA limit ({limit})");
             }
             self.release_spi(spi);

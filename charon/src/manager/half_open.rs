@@ -63,6 +63,13 @@ pub struct HalfOpenEntry {
     from: Option<IpAddr>,
 }
 
+impl HalfOpenEntry {
+    /// Who initiated it, unless we did.
+    pub(super) fn stranger(&self) -> Option<IpAddr> {
+        self.from
+    }
+}
+
 impl Drop for HalfOpenEntry {
     fn drop(&mut self) {
         self.counts.total.fetch_sub(1, Ordering::Relaxed);

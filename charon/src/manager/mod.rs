@@ -17,6 +17,7 @@ mod query;
 mod reqids;
 mod resident;
 mod resolve;
+mod strangers;
 mod table;
 mod work;
 
@@ -103,6 +104,7 @@ pub struct Manager {
     table: Table<Resident, Work>,
     indexes: Arc<Indexes>,
     initial: Arc<InitialRequests>,
+    strangers: strangers::Strangers,
     traps: std::sync::OnceLock<TrapInstaller>,
     count: AtomicUsize,
     closing: AtomicBool,
@@ -117,6 +119,7 @@ impl Manager {
             table: Table::new(SHARDS),
             indexes: Arc::default(),
             initial: Arc::default(),
+            strangers: strangers::Strangers::default(),
             traps: std::sync::OnceLock::new(),
             count: AtomicUsize::new(0),
             closing: AtomicBool::new(false),

@@ -8,10 +8,11 @@ use ike::wire::Header;
 use ike::{Env, Input};
 use strongswan::clock::{MonoTime, UnixTime};
 use strongswan::crypto::SystemRng;
-use strongswan::log::set_context;
+use strongswan::log::{set_context, silently};
 use strongswan::processing::{Job, Outcome, Priority, monotonic};
 use strongswan::{log, log::Context};
 
+use super::half_open::HalfOpenEntry;
 use super::outputs::Changes;
 use super::resident::{Initiation, OnStart, Resident, Work, is_initial};
 use super::table::Posted;
@@ -96,7 +97,7 @@ impl Manager {
         checkout.before = set_context(checkout.resident.as_ref().map(|r| r.context.clone()));
         let mut next = Some(work);
         while let (Some(work), Some(resident)) = (next.take(), &mut checkout.resident) {
-            match self.perform(resident, work) {
+            match self.perform_for(resident, work) {
                 Fate::Ends => {
                     checkout.destroy();
                     return;
@@ -109,6 +110,34 @@ impl Manager {
     /// Carries out outputs that an IKE_SA has without having been given work, and checks it in.
     pub(super) fn settle(self: &Arc<Self>, key: u64, resident: Box<Resident>) {
         self.work(key, resident, Work::Look(Box::new(|_| ())));
+    }
+
+    /// Does a piece of work, in silence if somebody unknown has made enough of a noise.
+    fn perform_for(self: &Arc<Self>, resident: &mut Resident, work: Work) -> Fate {
+        let stranger = resident.half_open.as_ref().and_then(HalfOpenEntry::stranger);
+        let Some(ip) = stranger else { return self.perform(resident, work) };
+        let fate = if self.strangers.tell(ip, monotonic()) {
+            self.perform(resident, work)
+        } else {
+            let fate = silently(|| self.perform(resident, work));
+            let sa = &resident.sa;
+            // nobody gets in unnoticed
+            if let Some((me, other)) = sa.identities() {
+                let (local, remote) = (sa.local().ip(), sa.remote().ip());
+                log!(
+                    IKE,
+                    0,
+                    "IKE_SA {}[{}] established between {local}[{me}]...{remote}[{other}]",
+                    sa.name(),
+                    sa.unique_id()
+                );
+            }
+            fate
+        };
+        if matches!(fate, Fate::Ends) && resident.sa.identities().is_none() {
+            self.strangers.failed(ip, monotonic());
+        }
+        fate
     }
 
     fn perform(self: &Arc<Self>, resident: &mut Resident, work: Work) -> Fate {
