@@ -47,6 +47,8 @@ bitflags::bitflags! {
         const INIT_CONTACT_SEEN = 1 << 6;
         /// A new IKE_SA is being created to replace this one.
         const REAUTHENTICATING = 1 << 7;
+        /// That IKE_SA exists, and creates anew what this one has.
+        const HAS_SUCCESSOR = 1 << 8;
         /// A post-quantum pre-shared key is mixed into the keys.
         const PPK = 1 << 12;
         /// The client was sent to another gateway.

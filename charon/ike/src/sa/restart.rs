@@ -26,13 +26,15 @@ enum Place {
 }
 
 impl IkeSa {
-    /// Restores what the CHILD_SAs' close or DPD actions ask for, as this IKE_SA is about to end.
+    /// Restores what the CHILD_SAs' close or DPD actions ask for, as this IKE_SA is about to end, unless that is done
+    /// already. All of them, if it was about to be closed in order to come back.
     pub(crate) fn reestablish(&mut self, env: &mut Env<'_>) {
-        if self.exchanges.is_delete_queued() && self.state != IkeSaState::Deleting {
+        let all = self.conditions.contains(Conditions::REAUTHENTICATING);
+        let closed = self.state == IkeSaState::Deleting;
+        let unwanted = self.exchanges.is_delete_queued() && !closed && !all;
+        if unwanted || self.conditions.contains(Conditions::HAS_SUCCESSOR) {
             return;
         }
-        let closed = self.state == IkeSaState::Deleting;
-        let all = self.conditions.contains(Conditions::REAUTHENTICATING);
         let mut restart = Vec::new();
         let mut trap: Vec<Arc<ChildConfig>> = Vec::new();
         for child in &self.children {
@@ -104,6 +106,7 @@ impl IkeSa {
             }
         }
         if replaces {
+            self.conditions |= Conditions::HAS_SUCCESSOR;
             successor.queue(env, Box::new(tasks::ReauthComplete::new(self.unique_id)));
         } else {
             successor.look_again(env, self.local.ip(), self.remote.ip());
@@ -195,7 +198,7 @@ impl IkeSa {
     /// The IKE_SA that was to take this one's place did not come to be: this one can be rekeyed again, and has its peers
     /// authenticated another time if its lifetime demands it.
     pub(super) fn reauthentication_failed(&mut self, env: &mut Env<'_>) {
-        self.conditions -= Conditions::REAUTHENTICATING;
+        self.conditions -= Conditions::REAUTHENTICATING | Conditions::HAS_SUCCESSOR;
         if self.state == IkeSaState::Established && self.config().is_some_and(|c| !c.lifetimes.reauth.is_zero()) {
             let delay = retry_delay(env);
             log!(IKE, 1, "reauthentication failed, trying again in {} seconds", delay.as_secs());

@@ -35,6 +35,7 @@ mod rekey;
 mod scripts;
 mod sim;
 mod soak;
+mod succession;
 mod unauthenticated;
 mod uniqueness;
 mod virtual_ips;
