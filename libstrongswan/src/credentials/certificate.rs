@@ -3,8 +3,10 @@
 //! The DER is walked in place: signatures are over the bytes as they came, and a certificate of a peer is parsed in
 //! a handshake. What is not needed is not kept. Trust is decided in [`super::trust`].
 
+mod constraints;
+mod distribution;
 mod extensions;
-mod parse;
+pub(super) mod parse;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,8 @@ use super::scheme::SignatureScheme;
 use crate::clock::UnixTime;
 use crate::crypto::hash::sha1;
 use crate::identity::{IdType, Identity, Match};
+pub(super) use constraints::{ANY_POLICY, NameConstraints, NameForm, PolicyConstraints, Subtree};
+pub use distribution::DistributionPoint;
 use extensions::Extensions;
 pub use extensions::KeyUsage;
 
@@ -202,18 +206,52 @@ impl Certificate {
 
     /// Whether it names a place to ask for its status (CRL distribution points or OCSP).
     pub fn has_revocation_source(&self) -> bool {
-        self.extensions.revocation_source
+        !self.ocsp_uris().is_empty() || !self.distribution_points().is_empty()
+    }
+
+    /// Where to find CRLs.
+    pub fn distribution_points(&self) -> &[DistributionPoint] {
+        &self.extensions.distribution_points
+    }
+
+    /// Where to find delta CRLs.
+    pub fn freshest_crl(&self) -> &[DistributionPoint] {
+        &self.extensions.freshest_crl
+    }
+
+    /// OCSP responders.
+    pub fn ocsp_uris(&self) -> &[Box<str>] {
+        &self.extensions.ocsp_uris
+    }
+
+    /// Restrictions on the names below.
+    pub(super) fn name_constraints(&self) -> Option<&NameConstraints> {
+        self.extensions.name_constraints.as_deref()
+    }
+
+    /// Whether there is an alternative name of that form which no identity stands for.
+    pub(super) fn has_other_name(&self, form: NameForm) -> bool {
+        self.extensions.other_forms & form.bit() != 0
+    }
+
+    /// Restrictions on the policies below.
+    pub(super) fn policy_constraints(&self) -> PolicyConstraints {
+        self.extensions.policy_constraints
+    }
+
+    /// How many certificates may follow in which anyPolicy counts.
+    pub(super) fn inhibit_any_policy(&self) -> Option<u32> {
+        self.extensions.inhibit_any_policy
+    }
+
+    /// Policies of the issuer with those of the subject that they are equal to.
+    pub(super) fn policy_mappings(&self) -> &[(ObjectIdentifier, ObjectIdentifier)] {
+        &self.extensions.policy_mappings
     }
 
     /// A critical extension that nothing here interprets, for which RFC 5280 §4.2 demands to reject the certificate.
     pub fn unsupported_critical_extension(&self) -> Option<ObjectIdentifier> {
         self.extensions.unsupported_critical
-    }
-
-    /// An extension that restricts the certificates below, which nothing here enforces. Whoever set it relies on it,
-    /// even if it is not marked critical.
-    pub fn unsupported_constraint(&self) -> Option<ObjectIdentifier> {
-        self.extensions.unsupported_constraint
     }
 
     /// How it is signed, if that is known here.

@@ -18,7 +18,7 @@ pub mod store;
 mod trust;
 
 pub use auth::{Auth, AuthClass, AuthOptions, ConstraintError, EapMethod, KeyConstraints, Revocation};
-pub use certificate::{Certificate, CertificateError, IssueError};
+pub use certificate::{Certificate, CertificateError, DistributionPoint, IssueError};
 pub use hash::HashAlgorithm;
 pub use keys::{KeyError, KeyType, PrivateKey, PublicKey, SignatureError};
 pub use requirements::{Proven, Requirements};
@@ -26,4 +26,4 @@ pub use scheme::{SchemeError, SignatureScheme};
 pub use shared::{SecretKind, SharedSecret};
 pub use signer::SigningKey;
 pub use store::{CertificateFlags, Store, StoredCertificate, StoredKey, TrustOptions};
-pub use trust::{Chain, TrustError, TrustedKey, TrustedKeys};
+pub use trust::{Chain, NameViolation, TrustError, TrustedKey, TrustedKeys};

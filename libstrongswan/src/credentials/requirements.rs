@@ -143,19 +143,10 @@ impl Requirements<'_> {
         }
     }
 
-    /// Every policy must be asserted by each certificate of the chain. Mappings and anyPolicy could only add to what is
-    /// accepted; a self-signed root without policies asserts nothing and is left out (RFC 5280 §6.1.2).
+    /// Every policy must be one of the end entity's that are valid along the whole chain.
     fn check_policies(&self, chain: Option<&Chain>) -> Result<(), ConstraintError> {
-        let asserts = |policy: &String| {
-            chain.is_some_and(|chain| {
-                chain
-                    .certificates()
-                    .filter(|certificate| {
-                        Some(*certificate) != chain.root.as_ref() || !certificate.policies().is_empty()
-                    })
-                    .all(|certificate| certificate.policies().iter().any(|oid| oid.to_string() == *policy))
-            })
-        };
+        let asserts =
+            |policy: &String| chain.is_some_and(|chain| chain.policies.iter().any(|oid| oid.to_string() == *policy));
         match self.policies.iter().find(|policy| !asserts(policy)) {
             Some(policy) => Err(ConstraintError::Policy(policy.clone())),
             None => Ok(()),

@@ -1,10 +1,12 @@
 //! Whom to believe: public keys that are trusted to belong to an identity, through being configured or through a
-//! chain of certificates to a loaded CA (RFC 5280 §6.1 as far as it applies without revocation, name constraints and
-//! policies). Certificates with constraints on names and policies are refused, critical or not: to overlook them would
-//! trust what their issuer does not.
+//! chain of certificates to a loaded CA (RFC 5280 §6.1).
 //!
 //! What a peer may present is bounded by the size of its messages, what it costs by a budget of signature checks.
 
+mod names;
+#[cfg(test)]
+mod pkits;
+mod policies;
 #[cfg(test)]
 mod tests;
 
@@ -12,8 +14,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use der::asn1::ObjectIdentifier;
 use thiserror::Error;
 
+pub use self::names::NameViolation;
 use super::certificate::{Certificate, IssueError, KeyUsage};
 use super::keys::{KeyType, PublicKey};
 use super::scheme::SignatureScheme;
@@ -65,9 +69,15 @@ pub enum TrustError {
     /// A critical extension that is not supported.
     #[error("critical '{0}' extension not supported")]
     CriticalExtension(String),
-    /// It restricts what may be below it in a way that is not enforced here.
-    #[error("constraints of extension '{0}' not supported")]
-    UnsupportedConstraint(String),
+    /// A name that a CA does not allow below it.
+    #[error(transparent)]
+    Name(#[from] NameViolation),
+    /// A CA requires policies, and none is left.
+    #[error("policy missing in certificate '{0}', but requireExplicitPolicy in effect")]
+    PolicyMissing(Identity),
+    /// A CA maps the policy that stands for all.
+    #[error("certificate '{0}' maps anyPolicy")]
+    PolicyMapping(Identity),
     /// Checking costs too much.
     #[error("too many signatures to check")]
     TooManySignatures,
@@ -96,6 +106,8 @@ pub struct Chain {
     pub intermediates: Vec<Arc<Certificate>>,
     /// The loaded root CA; none if the end entity itself is trusted.
     pub root: Option<Arc<Certificate>>,
+    /// The end entity's policies that are valid along the chain.
+    pub policies: Box<[ObjectIdentifier]>,
 }
 
 impl Chain {
@@ -250,6 +262,9 @@ impl Iterator for TrustedKeys<'_> {
     }
 }
 
+/// A root CA, and the end entity's policies that are valid below it.
+type Anchored = (Arc<Certificate>, Box<[ObjectIdentifier]>);
+
 /// The search for a chain, depth first with a bound on everything.
 struct Search<'a> {
     store: &'a Store,
@@ -267,7 +282,12 @@ impl<'a> Search<'a> {
     /// A chain for a certificate that is trusted itself: with an issuer it has to be in order, without one it is
     /// taken as it is. What is self-signed is not even looked at, as strongSwan has it.
     fn trusted(&mut self, certificate: &Arc<Certificate>) -> Result<Chain, TrustError> {
-        let alone = || Chain { end_entity: Arc::clone(certificate), intermediates: Vec::new(), root: None };
+        let alone = || Chain {
+            end_entity: Arc::clone(certificate),
+            intermediates: Vec::new(),
+            root: None,
+            policies: certificate.policies().into(),
+        };
         if certificate.is_self_issued() {
             return Ok(alone());
         }
@@ -291,21 +311,22 @@ impl<'a> Search<'a> {
         }
         let mut path = vec![Arc::clone(certificate)];
         self.check(certificate, "subject")?;
-        let root = self.extend(&mut path)?;
+        let (root, policies) = self.extend(&mut path)?;
         log!(CFG, 1, "  reached self-signed root ca with a path length of {}", path.len() - 1);
+        for policy in certificate.policies().iter().filter(|policy| !policies.contains(policy)) {
+            let subject = certificate.subject();
+            log!(CFG, 1, "certificate policy {policy} for '{subject}' not allowed by trustchain, ignored");
+        }
         self.store.remember(certificate);
         let intermediates = path.split_off(1);
         intermediates.iter().for_each(|intermediate| self.store.remember(intermediate));
-        Ok(Chain { end_entity: Arc::clone(certificate), intermediates, root: Some(root) })
+        Ok(Chain { end_entity: Arc::clone(certificate), intermediates, root: Some(root), policies })
     }
 
     /// What holds for each certificate of a chain.
     fn check(&self, certificate: &Certificate, role: &'static str) -> Result<(), TrustError> {
         if let Some(oid) = certificate.unsupported_critical_extension().filter(|_| self.options.enforce_critical) {
             return Err(TrustError::CriticalExtension(oid.to_string()));
-        }
-        if let Some(oid) = certificate.unsupported_constraint() {
-            return Err(TrustError::UnsupportedConstraint(oid.to_string()));
         }
         if !certificate.is_valid_at(self.now) {
             let (not_before, not_after) = (certificate.not_before(), certificate.not_after());
@@ -316,7 +337,7 @@ impl<'a> Search<'a> {
 
     /// Extends `path`, whose last certificate needs an issuer, up to a loaded root, which is returned. On failure the
     /// path is as it was.
-    fn extend(&mut self, path: &mut Vec<Arc<Certificate>>) -> Result<Arc<Certificate>, TrustError> {
+    fn extend(&mut self, path: &mut Vec<Arc<Certificate>>) -> Result<Anchored, TrustError> {
         let Some(subject) = path.last().map(Arc::clone) else { return Err(TrustError::PathTooLong) };
         let loaded = self.store.issuers_of(&subject);
         let mut untrusted: Vec<Arc<Certificate>> = Vec::new();
@@ -367,7 +388,7 @@ impl<'a> Search<'a> {
         path: &mut Vec<Arc<Certificate>>,
         issuer: &Arc<Certificate>,
         trusted: bool,
-    ) -> Result<Arc<Certificate>, TrustError> {
+    ) -> Result<Anchored, TrustError> {
         self.check(issuer, "issuer")?;
         // RFC 5280 §4.2.1.9: certificates between the issuer and the end entity, self-issued ones not counted.
         let below = path.iter().skip(1).filter(|ca| !ca.is_self_issued()).count();
@@ -378,7 +399,10 @@ impl<'a> Search<'a> {
         match (trusted, is_root) {
             (true, true) => {
                 log!(CFG, 1, "  using trusted ca certificate \"{}\"", issuer.subject());
-                return Ok(Arc::clone(issuer));
+                let below = || path.iter().rev().map(|certificate| &**certificate);
+                names::check(issuer, below())?;
+                let policies = policies::evaluate(issuer, below())?;
+                return Ok((Arc::clone(issuer), policies));
             }
             (false, true) => return Err(TrustError::UntrustedRoot(issuer.subject().clone())),
             (true, false) => {

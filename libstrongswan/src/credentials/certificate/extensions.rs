@@ -7,6 +7,8 @@ use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 use x509_cert::ext::pkix::BasicConstraints;
 
 use super::CertificateError;
+use super::constraints::{self, NameConstraints, PolicyConstraints};
+use super::distribution::{self, DistributionPoint};
 use super::parse::sequence;
 use crate::identity::{IdType, Identity};
 
@@ -22,8 +24,9 @@ const POLICY_MAPPINGS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.3
 const AUTHORITY_KEY_ID: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.35");
 const POLICY_CONSTRAINTS: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.36");
 const EXTENDED_KEY_USAGE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37");
+const INHIBIT_ANY_POLICY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.54");
+const FRESHEST_CRL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.46");
 const AUTHORITY_INFO_ACCESS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.1.1");
-const OCSP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.48.1");
 const OCSP_SIGNING: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.9");
 
 /// The bits of the keyUsage extension.
@@ -34,10 +37,16 @@ impl KeyUsage {
     const DIGITAL_SIGNATURE: u8 = 0x80;
     const NON_REPUDIATION: u8 = 0x40;
     const KEY_CERT_SIGN: u8 = 0x04;
+    const CRL_SIGN: u8 = 0x02;
 
     /// Whether the key may authenticate an IKE peer.
     pub fn allows_signing(self) -> bool {
         self.0 & (Self::DIGITAL_SIGNATURE | Self::NON_REPUDIATION) != 0
+    }
+
+    /// Whether the key may sign CRLs.
+    pub fn allows_crls(self) -> bool {
+        self.0 & Self::CRL_SIGN != 0
     }
 
     /// Whether the key may sign certificates.
@@ -53,11 +62,18 @@ pub(super) struct Extensions {
     pub(super) key_usage: Option<KeyUsage>,
     pub(super) subject_key_id: Option<Box<[u8]>>,
     pub(super) authority_key_id: Option<Box<[u8]>>,
+    /// Forms (tag numbers of GeneralName) of alternative names that no identity stands for.
+    pub(super) other_forms: u16,
     pub(super) policies: Box<[ObjectIdentifier]>,
+    pub(super) policy_mappings: Box<[(ObjectIdentifier, ObjectIdentifier)]>,
+    pub(super) policy_constraints: PolicyConstraints,
+    pub(super) inhibit_any_policy: Option<u32>,
+    pub(super) name_constraints: Option<Box<NameConstraints>>,
     pub(super) ocsp_signer: bool,
-    pub(super) revocation_source: bool,
+    pub(super) distribution_points: Box<[DistributionPoint]>,
+    pub(super) freshest_crl: Box<[DistributionPoint]>,
+    pub(super) ocsp_uris: Box<[Box<str>]>,
     pub(super) unsupported_critical: Option<ObjectIdentifier>,
-    pub(super) unsupported_constraint: Option<ObjectIdentifier>,
 }
 
 /// Basic constraints.
@@ -99,7 +115,7 @@ impl Extensions {
                 let bits = BitStringRef::from_der(value)?;
                 self.key_usage = Some(KeyUsage(bits.raw_bytes().first().copied().unwrap_or(0)));
             }
-            SUBJECT_ALT_NAME => self.alt_names = general_names(value)?,
+            SUBJECT_ALT_NAME => (self.alt_names, self.other_forms) = general_names(value)?,
             BASIC_CONSTRAINTS => {
                 let constraints = BasicConstraints::from_der(value)?;
                 self.basic_constraints = Some(Basic { ca: constraints.ca, path_len: constraints.path_len_constraint });
@@ -111,15 +127,15 @@ impl Extensions {
                     self.ocsp_signer |= ObjectIdentifier::decode(&mut purposes)? == OCSP_SIGNING;
                 }
             }
-            CRL_DISTRIBUTION_POINTS => self.revocation_source = true,
-            AUTHORITY_INFO_ACCESS => self.revocation_source |= first_oids(value)?.contains(&OCSP),
-            // Of no consequence: no explicit policy is ever required, and alternative names of issuers are not used.
-            POLICY_MAPPINGS | ISSUER_ALT_NAME => {}
-            NAME_CONSTRAINTS | POLICY_CONSTRAINTS => {
-                self.unsupported_constraint.get_or_insert(oid);
-                return Ok(false);
-            }
-            // inhibitAnyPolicy among them: anyPolicy never counts here.
+            CRL_DISTRIBUTION_POINTS => self.distribution_points = distribution::points(value)?,
+            FRESHEST_CRL => self.freshest_crl = distribution::points(value)?,
+            AUTHORITY_INFO_ACCESS => self.ocsp_uris = distribution::ocsp_uris(value)?,
+            POLICY_MAPPINGS => self.policy_mappings = constraints::policy_mappings(value)?,
+            POLICY_CONSTRAINTS => self.policy_constraints = PolicyConstraints::parse(value)?,
+            INHIBIT_ANY_POLICY => self.inhibit_any_policy = Some(constraints::skip_certs(AnyRef::from_der(value)?)?),
+            NAME_CONSTRAINTS => self.name_constraints = Some(Box::new(NameConstraints::parse(value)?)),
+            // of no consequence: alternative names of issuers are not used
+            ISSUER_ALT_NAME => {}
             _ => return Ok(false),
         }
         Ok(true)
@@ -146,17 +162,22 @@ fn authority_key_id(value: &[u8]) -> der::Result<Option<Box<[u8]>>> {
     Ok(is_key_id.then(|| first.value().into()))
 }
 
-fn general_names(value: &[u8]) -> der::Result<Box<[Identity]>> {
+/// Names, and the forms of those that no identity stands for.
+pub(super) fn general_names(value: &[u8]) -> der::Result<(Box<[Identity]>, u16)> {
     let mut reader = sequence(AnyRef::from_der(value)?)?;
-    let mut names = Vec::new();
+    let (mut names, mut others) = (Vec::new(), 0);
     while !reader.is_finished() {
-        names.extend(general_name(reader.tlv_bytes()?)?);
+        let encoded = reader.tlv_bytes()?;
+        match general_name(encoded)? {
+            Some(name) => names.push(name),
+            None => others |= constraints::form_bit(AnyRef::from_der(encoded)?.tag()),
+        }
     }
-    Ok(names.into())
+    Ok((names.into(), others))
 }
 
 /// A GeneralName (RFC 5280 §4.2.1.6); those that no identity can stand for are left out.
-fn general_name(encoded: &[u8]) -> der::Result<Option<Identity>> {
+pub(super) fn general_name(encoded: &[u8]) -> der::Result<Option<Identity>> {
     let name = AnyRef::from_der(encoded)?;
     let Tag::ContextSpecific { number, .. } = name.tag() else { return Err(name.tag().value_error()) };
     let identity = match number {

@@ -14,7 +14,7 @@ use crate::crypto::hash::sha256;
 use crate::identity::{IdType, Identity};
 
 /// A reader over the contents of a sequence.
-pub(super) fn sequence<'a>(any: AnyRef<'a>) -> der::Result<SliceReader<'a>> {
+pub(in crate::credentials) fn sequence<'a>(any: AnyRef<'a>) -> der::Result<SliceReader<'a>> {
     any.tag().assert_eq(Tag::Sequence)?;
     SliceReader::new(any.value())
 }
@@ -67,18 +67,18 @@ pub(super) fn parse(der: &[u8]) -> Result<Certificate, CertificateError> {
     })
 }
 
-fn name(reader: &mut SliceReader<'_>) -> der::Result<Identity> {
+pub(in crate::credentials) fn name(reader: &mut SliceReader<'_>) -> der::Result<Identity> {
     let encoded = reader.tlv_bytes()?;
     AnyRef::from_der(encoded)?.tag().assert_eq(Tag::Sequence)?;
     Ok(Identity::from_encoding(IdType::DerAsn1Dn, encoded))
 }
 
-fn unix_time(time: Time) -> UnixTime {
+pub(in crate::credentials) fn unix_time(time: Time) -> UnixTime {
     UnixTime(i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Where `part`, a slice of `whole`, lies in it.
-fn position(whole: &[u8], part: &[u8]) -> Result<Range<usize>, CertificateError> {
+pub(in crate::credentials) fn position(whole: &[u8], part: &[u8]) -> Result<Range<usize>, CertificateError> {
     let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr()).ok_or(CertificateError::Malformed)?;
     Ok(start..start.saturating_add(part.len()))
 }

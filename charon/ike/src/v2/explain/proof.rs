@@ -180,7 +180,9 @@ fn untrusted(env: &Env<'_>, round: &PeerRound<'_>, error: &TrustError, presented
         | TrustError::PathLen { .. }
         | TrustError::KeyUsage
         | TrustError::CriticalExtension(_)
-        | TrustError::UnsupportedConstraint(_)
+        | TrustError::Name(_)
+        | TrustError::PolicyMissing(_)
+        | TrustError::PolicyMapping(_)
         | TrustError::TooManySignatures => {
             let advice = "give the peer a certificate without that".to_owned();
             Mismatch::new(round.field(Topic::Certificate, "certs"), "no trust in it", Change::Peer(advice))
