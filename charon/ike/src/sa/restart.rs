@@ -106,7 +106,6 @@ impl IkeSa {
             }
         }
         if replaces {
-            self.conditions |= Conditions::HAS_SUCCESSOR;
             successor.queue(env, Box::new(tasks::ReauthComplete::new(self.unique_id)));
         } else {
             successor.look_again(env, self.local.ip(), self.remote.ip());
@@ -176,6 +175,7 @@ impl IkeSa {
             self.conditions -= Conditions::REAUTHENTICATING;
             return;
         }
+        self.conditions |= Conditions::HAS_SUCCESSOR;
         self.create_successor(env, children, Place::Same);
     }
 

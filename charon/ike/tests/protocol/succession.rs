@@ -1,10 +1,8 @@
 //! IKE_SAs that take another one's place, however the other one ends.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use ike::Input;
-use ike::config::Action;
 
 use crate::sim::net::Fate;
 use crate::sim::{A, B, Sim};
