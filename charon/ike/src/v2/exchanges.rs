@@ -53,13 +53,16 @@ pub(crate) struct Answered {
     /// SHA-1 of the request's datagram, or of its first fragment.
     pub(crate) hash: [u8; 20],
     pub(crate) packets: Vec<Vec<u8>>,
-    /// How often it was sent again while nobody was authenticated.
-    pub(super) repeated: u8,
+    /// How often it was sent again.
+    repeated: u16,
 }
 
 /// How often a response is sent again to somebody who is not authenticated. Peers that lose packets ask a handful of times;
 /// whoever has somebody else's address as his source must not get more out of us.
-const MAX_REPEATED: u8 = 12;
+const MAX_REPEATED: u16 = 12;
+/// And to a peer that is: it may try all paths between all addresses for a while. Whoever has a copy of its last request
+/// can ask, too.
+const MAX_REPEATED_TO_PEER: u16 = 512;
 
 impl Answered {
     /// The response to the request of this hash.
@@ -69,9 +72,8 @@ impl Answered {
 
     /// The response to send once more, unless somebody has asked for it too often.
     pub(super) fn again(&mut self, authenticated: bool) -> Option<Vec<Vec<u8>>> {
-        if !authenticated {
-            self.repeated = self.repeated.checked_add(1).filter(|count| *count <= MAX_REPEATED)?;
-        }
+        let most = if authenticated { MAX_REPEATED_TO_PEER } else { MAX_REPEATED };
+        self.repeated = self.repeated.checked_add(1).filter(|count| *count <= most)?;
         Some(self.packets.clone())
     }
 }

@@ -32,7 +32,6 @@ impl IkeSa {
         let Some(sync) = Some(&incoming.message).filter(|_| self.may_synchronise(header)).and_then(read) else {
             return false;
         };
-        self.last_inbound = env.now;
         if let Some(packets) = self.exchanges.synchronised.as_ref().and_then(|last| last.answer_to(&sync)) {
             // the answer was lost, or somebody plays it again: nothing must happen twice
             let packets = packets.to_vec();
@@ -44,6 +43,7 @@ impl IkeSa {
             log!(IKE, 1, "received MID sync for message ID {}, expected {expected}, ignored", sync.send);
             return true;
         }
+        self.last_inbound = env.now;
         // nobody knows whether the request in the air was received
         let unused = if self.exchanges.request.is_some() { next.next() } else { next };
         let (initiating, responding) = (sync.receive.max(unused), sync.send);

@@ -113,9 +113,9 @@ impl IkeSa {
             let answered = self.exchanges.answered.as_mut().filter(|answered| answered.hash == sha1(&[data]));
             if let Some(packets) = answered.and_then(|answered| answered.again(authenticated)) {
                 log!(IKE, 1, "received retransmit of request with ID {id}, retransmitting response");
+                // no sign of life: anybody may have kept a copy
                 self.alert(Alert::RetransmitReceive);
                 self.transmit_to(env, local, remote, &packets);
-                self.last_inbound = env.now;
                 return false;
             }
         }
@@ -160,7 +160,6 @@ impl IkeSa {
         }
         let content = protected.open(cipher, datagram)?;
         log!(ENC, 1, "parsed {}", place.notation(&header));
-        self.last_inbound = env.now;
         if place.number == 1 && header.is_request() {
             self.exchanges.first_fragment = Some(Box::new(hash));
         }
@@ -251,7 +250,8 @@ impl IkeSa {
             return self.close(env, Failure::Destroy);
         }
         self.last_inbound = env.now;
-        let forced = header.message_id == MessageId(1);
+        // the first protected message of a handshake comes from the ports for NAT traversal, maybe (RFC 7296 §2.23)
+        let forced = header.message_id == MessageId(1) && self.handshake().is_some();
         self.update_hosts(env, incoming.local, incoming.remote, forced, forced);
         self.process_request(env, &incoming, hash);
     }

@@ -32,6 +32,7 @@ mod ppk;
 mod redirect;
 mod regressions;
 mod rekey;
+mod replays;
 mod scripts;
 mod sim;
 mod soak;

@@ -207,6 +207,7 @@ impl Task for IkeRekeyInitiator {
         let Some(ke) = &self.ke else {
             log!(IKE, 1, "configured key exchange method {method} not supported");
             message.cancelled = true;
+            self.failed(sa, env);
             return Ok(Progress::Done);
         };
         let new = self.new.get_or_insert_with(|| {

@@ -7,7 +7,7 @@ use strongswan::log;
 use super::super::redirect;
 use super::eap_client::{EapClient, Refusal};
 use super::ppk;
-use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
+use super::rounds::{add_verified, authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{AuthClass, PeerConfig, UniquePolicy};
 use crate::env::Env;
 use crate::output::Alert;
@@ -267,7 +267,7 @@ impl AuthInitiator {
         {
             return None;
         }
-        self.verified.push(round);
+        add_verified(&mut self.verified, round)?;
         self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
         Some(())
     }
@@ -329,7 +329,7 @@ impl AuthInitiator {
             explain::auth::not_compliant(sa, env, Some(&me), &self.verified);
             return None;
         }
-        self.verified.push(round);
+        add_verified(&mut self.verified, round)?;
         self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
         Some(())
     }

@@ -8,7 +8,7 @@ use strongswan::log;
 
 use super::eap_server::{EapServer, Event, Sides};
 use super::ppk;
-use super::rounds::{authenticate, complies, is_concrete, own_identity, verify};
+use super::rounds::{add_verified, authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{AuthClass, AuthRound, PeerConfig, UniquePolicy};
 use crate::eap::Answer;
 use crate::env::Env;
@@ -214,7 +214,7 @@ impl AuthResponder {
     fn add_round(&mut self, sa: &mut IkeSa, message: &Message, round: VerifiedRound) -> Option<()> {
         self.confirm_ppk = sa.handshake()?.ppk.is_some();
         ppk::apply(sa)?;
-        self.verified.push(round);
+        add_verified(&mut self.verified, round)?;
         self.peer_done = !message.has_notify(NotifyType::AnotherAuthFollows);
         Some(())
     }

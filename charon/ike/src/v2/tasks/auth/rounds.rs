@@ -14,6 +14,19 @@ use crate::v2::auth::{
 };
 use crate::wire::{Auth, AuthMethod, Id};
 
+/// Rounds of a peer, at most: it could go on forever otherwise.
+const MAX_ROUNDS: usize = 16;
+
+/// Adds a round of the peer to those that were verified, unless there are too many.
+pub(super) fn add_verified(verified: &mut Vec<VerifiedRound>, round: VerifiedRound) -> Option<()> {
+    if verified.len() >= MAX_ROUNDS {
+        log!(IKE, 1, "too many authentication rounds, at most {MAX_ROUNDS} are accepted");
+        return None;
+    }
+    verified.push(round);
+    Some(())
+}
+
 /// Our identity in a round: the configured one, else our certificate's subject, else our address.
 pub(super) fn own_identity(sa: &IkeSa, round: &AuthRound, role: &str) -> Identity {
     if let Some(id) = round.id.as_ref().filter(|id| is_concrete(id)) {
