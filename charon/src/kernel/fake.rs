@@ -1,10 +1,13 @@
 //! A data plane that keeps books and moves nothing.
 //!
 //! Selected by `charon.plugins.load-tester { enable = yes  fake_kernel = yes }` it lets the control plane be measured
-//! alone, with as many SAs as memory holds; in tests its books show what IKE installed.
+//! alone, with as many SAs as memory holds; in tests its books show what IKE installed, and it raises the events that a
+//! test wants to happen: moves, acquires, expiries, changed mappings.
+
+mod network;
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,6 +23,9 @@ use strongswan::log;
 use strongswan::processing::monotonic;
 use strongswan::selectors::TrafficSelector;
 use strongswan::sync::Mutex;
+
+use super::{EventSink, KernelEvent};
+use network::FakeNetwork;
 
 /// SPIs are taken in turn from this range, as strongSwan's default range.
 const SPI_MIN: u32 = 0xc000_0000;
@@ -97,6 +103,7 @@ pub struct FakeKernel {
     next_spi: AtomicU32,
     books: Mutex<Books>,
     addresses: VirtualIps,
+    network: FakeNetwork,
 }
 
 impl Default for FakeKernel {
@@ -112,7 +119,43 @@ impl FakeKernel {
             next_spi: AtomicU32::new(SystemRng.next_u32()),
             books: Mutex::new(Books::default()),
             addresses: VirtualIps::default(),
+            network: FakeNetwork::default(),
         }
+    }
+
+    /// Says who takes the events it raises. Only the first call counts.
+    pub fn report_to(&self, events: EventSink) {
+        self.network.report_to(events);
+    }
+
+    /// Pretends to have these addresses, best first. Reported as a roam event, together with what else changes soon after.
+    pub fn set_addresses(&self, addresses: Vec<IpAddr>) {
+        self.network.set_addresses(addresses);
+    }
+
+    /// Pretends that a peer can or cannot be reached. Reported as a roam event of routes.
+    pub fn set_reachable(&self, remote: IpAddr, reachable: bool) {
+        self.network.set_reachable(remote, reachable);
+    }
+
+    /// Pretends that a packet hit a trap.
+    pub fn acquire(&self, reqid: Reqid, source: TrafficSelector, destination: TrafficSelector) {
+        self.network.raise(KernelEvent::Acquire { reqid, source, destination });
+    }
+
+    /// Pretends that an SA has reached its soft or hard limit; one that is gone is gone from the books, too.
+    pub fn expire(&self, sa: &FakeSa, hard: bool) {
+        if hard {
+            self.books.lock().sas.remove(&(sa.spi, sa.dst));
+        }
+        let (protocol, spi, destination) = (Protocol::Esp, sa.spi, sa.dst);
+        self.network.raise(KernelEvent::Expire { protocol, spi, destination, hard });
+    }
+
+    /// Pretends that packets of an inbound SA come from elsewhere.
+    pub fn map(&self, sa: &FakeSa, remote: SocketAddr) {
+        let (protocol, spi, destination) = (Protocol::Esp, sa.spi, sa.dst);
+        self.network.raise(KernelEvent::Mapping { protocol, spi, destination, remote });
     }
 
     /// The fake for a daemon: says loudly that nothing will be protected.
@@ -230,6 +273,14 @@ impl Kernel for FakeKernel {
             }
         }
         result
+    }
+
+    fn source_address(&self, remote: IpAddr, preferred: Option<IpAddr>) -> Option<IpAddr> {
+        self.network.source_address(remote, preferred)
+    }
+
+    fn local_addresses(&self) -> Vec<IpAddr> {
+        self.network.addresses()
     }
 
     fn add_virtual_ip(&self, address: IpAddr, _outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {

@@ -8,6 +8,7 @@
 pub mod fake;
 pub mod netlink;
 mod select;
+mod settle;
 pub mod userspace;
 
 pub use select::{DataPlane, DataPlaneError};

@@ -78,7 +78,9 @@ impl DataPlane {
     pub fn start(settings: &Settings, sockets: IkeSockets, events: EventSink) -> Result<Self, DataPlaneError> {
         let on = |key: &str, default| settings.get_bool(&format!("charon.plugins.{key}"), default);
         if on("load-tester.enable", false) && on("load-tester.fake_kernel", false) {
-            return Ok(Self { plane: Plane::Fake(Arc::new(FakeKernel::announced())), monitor: Mutex::new(None) });
+            let plane = FakeKernel::announced();
+            plane.report_to(events);
+            return Ok(Self { plane: Plane::Fake(Arc::new(plane)), monitor: Mutex::new(None) });
         }
         let netlink = || Netlink::start(NetlinkSettings::from_settings(settings), &sockets, Arc::clone(&events));
         let reason = match Wanted::from_settings(settings) {

@@ -1,5 +1,7 @@
 //! Two daemons' managers in one process, over loopback sockets and with data planes that only keep books.
 
+mod events;
+
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,7 @@ use super::*;
 use crate::bus::log::{ControlLog, Loggers};
 use crate::config::{self, Connections, NoNames};
 use crate::controller::{Completion, Controller, Watch};
-use crate::jobs::ProcessMessage;
+use crate::jobs::{KernelEvents, ProcessMessage};
 use crate::kernel::fake::FakeKernel;
 use crate::net::{DelaySettings, Delivery, Receiver, ReceiverSettings, SocketSettings, Sockets};
 use crate::traps::{PolicyKind, TrapError, Traps};
@@ -28,6 +30,7 @@ struct Node {
     controller: Arc<Controller>,
     connections: Arc<Connections>,
     kernel: Arc<FakeKernel>,
+    bus: Arc<Bus>,
     _receiver: Receiver,
     port: u16,
 }
@@ -77,8 +80,11 @@ impl Node {
         };
         let receiver = Receiver::start(sender, ReceiverSettings::default(), half_open, delivery).unwrap();
         let traps = Traps::new(&manager);
+        let kernel_events = Arc::<KernelEvents>::default();
+        kernel_events.handle_with(&manager, &traps);
+        kernel.report_to(kernel_events.sink());
         let controller = Controller::new(manager, traps, ControlLog::new(&Loggers::new()), &bus);
-        Self { controller, connections, kernel, _receiver: receiver, port: port_nat_t }
+        Self { controller, connections, kernel, bus, _receiver: receiver, port: port_nat_t }
     }
 
     fn manager(&self) -> &Arc<Manager> {
@@ -86,6 +92,10 @@ impl Node {
     }
 
     fn load(&self, name: &str, peer: &Self) -> Arc<PeerConfig> {
+        self.load_with(name, peer, &[])
+    }
+
+    fn load_with(&self, name: &str, peer: &Self, options: &[(&'static str, &str)]) -> Arc<PeerConfig> {
         let child = |net: &str| Message::new().with_list("local_ts", [net]).with_list("remote_ts", [net]);
         let children =
             Message::new().with_section("one", child("10.1.0.0/16")).with_section("two", child("10.2.0.0/16"));
@@ -97,6 +107,7 @@ impl Node {
             .with_section("local", Message::new().with("auth", "psk").with("id", format!("{}.test", self.port)))
             .with_section("remote", Message::new().with("auth", "psk").with("id", format!("{}.test", peer.port)))
             .with_section("children", children);
+        let message = options.iter().fold(message, |message, (key, value)| message.with(*key, *value));
         let config = config::load(name, &message, AuthOptions::default()).unwrap();
         self.connections.load(config).connection
     }

@@ -9,7 +9,6 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage, AddressScope};
@@ -19,7 +18,6 @@ use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use strongswan::clock::MonoTime;
 use strongswan::log;
 use strongswan::processing::monotonic;
 use strongswan::settings::Settings;
@@ -27,6 +25,7 @@ use strongswan::settings::Settings;
 use super::route::ip;
 use super::socket::{EventSocket, Received};
 use super::{NetlinkError, Outside};
+use crate::kernel::settle::{Change, Settling};
 use crate::kernel::{EventSink, KernelEvent};
 
 /// Multicast groups of rtnetlink(7).
@@ -40,9 +39,6 @@ const RTNLGRP_IPV6_RULE: u32 = 19;
 
 /// The table of our own addresses.
 const RT_TABLE_LOCAL: u32 = 255;
-
-/// Changes are reported this long after the first of them.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// What the configuration says about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +96,7 @@ impl Monitor {
         // after the socket, so that nothing falls in between
         known.read(&outside)?;
         let (reader, writer) = std::io::pipe().map_err(NetlinkError::Socket)?;
-        let run = move || Watch { outside, known, pending: None, sink }.run(socket, &reader);
+        let run = move || Watch { outside, known, settling: Settling::default(), sink }.run(socket, &reader);
         let thread = std::thread::Builder::new().name("route-events".to_owned()).spawn(run);
         Ok(Self { stop: Some(writer), thread: Some(thread.map_err(NetlinkError::Socket)?) })
     }
@@ -113,13 +109,6 @@ impl Drop for Monitor {
             log!(KNL, 1, "the thread that watches addresses and routes has panicked");
         }
     }
-}
-
-/// What a change is about; the greater one is reported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Change {
-    Route,
-    Address,
 }
 
 /// The network's side of it, to be asked which changes are our own.
@@ -149,15 +138,14 @@ impl Concern for Outside {
 struct Watch {
     outside: Arc<Outside>,
     known: Known,
-    /// A change that is not reported yet, and when it will be.
-    pending: Option<(Change, MonoTime)>,
+    settling: Settling,
     sink: EventSink,
 }
 
 impl Watch {
     fn run(mut self, mut socket: EventSocket, stop: &PipeReader) {
         loop {
-            let wait = self.pending.map(|(_, due)| due.saturating_since(monotonic()));
+            let wait = self.settling.wait(monotonic());
             // rounded up, or the last fraction of a millisecond would be spent going round
             let wait = wait.map(|wait| u16::try_from(wait.as_millis().saturating_add(1)).unwrap_or(u16::MAX));
             let wait = wait.map_or(PollTimeout::NONE, PollTimeout::from);
@@ -178,7 +166,7 @@ impl Watch {
                 log!(KNL, 1, "receiving changes of addresses and routes failed: {error}");
                 return;
             }
-            if let Some((change, _)) = self.pending.take_if(|(_, due)| *due <= monotonic()) {
+            if let Some(change) = self.settling.take(monotonic()) {
                 (self.sink)(KernelEvent::Roam { address: change == Change::Address });
             }
         }
@@ -195,10 +183,7 @@ impl Watch {
             self.known.read(&self.outside)?;
             changes.push(Change::Address);
         }
-        for change in changes {
-            let (before, due) = self.pending.unwrap_or_else(|| (change, monotonic() + SETTLE));
-            self.pending = Some((before.max(change), due));
-        }
+        changes.into_iter().for_each(|change| self.settling.note(change, monotonic()));
         Ok(())
     }
 }

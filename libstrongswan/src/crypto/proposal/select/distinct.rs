@@ -14,7 +14,7 @@ pub(super) fn first_choice(lists: &[Vec<Transform>]) -> Option<Vec<Transform>> {
     while let Some((list, rest)) = later.split_first() {
         let best = list.iter().find(|candidate| {
             let taken: Vec<_> = chosen.iter().chain([*candidate]).filter(|taken| !is_none(taken)).collect();
-            !taken_before(&chosen, candidate) && Matching::new(rest, &taken).is_complete()
+            !taken_before(&chosen, candidate) && Matching::new(rest, &taken).completes()
         });
         chosen.push(*best?);
         later = rest;
@@ -43,7 +43,7 @@ impl<'a> Matching<'a> {
         Self { lists, taken, holders: Vec::new() }
     }
 
-    fn is_complete(mut self) -> bool {
+    fn completes(mut self) -> bool {
         (0..self.lists.len()).all(|list| self.place(list, &mut Vec::new()))
     }
 
