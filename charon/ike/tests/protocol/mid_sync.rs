@@ -143,7 +143,7 @@ fn nothing_else_comes_out_of_sequence() {
     let delete = Payload::Delete(ike::wire::Delete::Ike);
     for payloads in [
         &[][..],
-        &[delete.clone()],
+        std::slice::from_ref(&delete),
         &[sync.clone(), delete],
         &[sync.clone(), Notify::new(NotifyType::InitialContact).into()],
         &[Notify::with_data(NotifyType::Ikev2MessageIdSync, b"short").into()],
@@ -159,7 +159,7 @@ fn nothing_else_comes_out_of_sequence() {
     for (id, exchange) in [(0, ExchangeType::CreateChildSa), (1, ExchangeType::Informational)] {
         let header = self::header(&sim, id, exchange);
         let from = sim.sent[3].clone();
-        assert!(sim.deliver_instead(from, header, &[sync.clone()]).is_empty());
+        assert!(sim.deliver_instead(from, header, std::slice::from_ref(&sync)).is_empty());
     }
     assert_eq!(request(&mut sim, 3, &[]).len(), 1, "as if nothing had happened");
     sim.assert_established(1, 1);

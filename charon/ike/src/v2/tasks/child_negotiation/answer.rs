@@ -118,9 +118,8 @@ impl Answer {
         child.tfc = !self.no_tfc;
         match self.ipcomp.take() {
             Some(cpi) if config.ipcomp => {
-                if ipcomp::announce(env, message, &mut child) {
-                    child.cpi_out = Some(cpi);
-                }
+                let announced = ipcomp::announce(env, message, &mut child);
+                child.cpi_out = announced.then_some(cpi);
             }
             Some(_) => log!(IKE, 1, "received an IPCOMP_SUPPORTED notify, but IPComp is disabled, ignoring it"),
             None => {}
