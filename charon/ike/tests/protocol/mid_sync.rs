@@ -144,7 +144,7 @@ fn nothing_else_comes_out_of_sequence() {
     for payloads in [
         &[][..],
         std::slice::from_ref(&delete),
-        &[sync.clone(), delete],
+        &[sync.clone(), delete.clone()],
         &[sync.clone(), Notify::new(NotifyType::InitialContact).into()],
         &[Notify::with_data(NotifyType::Ikev2MessageIdSync, b"short").into()],
         &[Notify::new(NotifyType::IpsecReplayCounterSync).into()],
