@@ -7,6 +7,7 @@
 //! Listings look at IKE_SAs that rest in place; one that is busy is asked to show itself when it is checked in
 //! ([`Manager::snapshot`]).
 
+mod aliases;
 mod create;
 mod half_open;
 mod index;
@@ -33,6 +34,7 @@ use strongswan::processing::Processor;
 
 use crate::bus::Bus;
 use crate::net::Sender;
+use aliases::Aliases;
 use index::Indexes;
 use initial::InitialRequests;
 use resident::{Resident, Work};
@@ -105,6 +107,7 @@ pub struct Manager {
     indexes: Arc<Indexes>,
     initial: Arc<InitialRequests>,
     strangers: strangers::Strangers,
+    aliases: Arc<Aliases>,
     traps: std::sync::OnceLock<TrapInstaller>,
     count: AtomicUsize,
     closing: AtomicBool,
@@ -120,6 +123,7 @@ impl Manager {
             indexes: Arc::default(),
             initial: Arc::default(),
             strangers: strangers::Strangers::default(),
+            aliases: Arc::default(),
             traps: std::sync::OnceLock::new(),
             count: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
