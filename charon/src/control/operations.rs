@@ -11,7 +11,7 @@ use ike::wire::Gateway;
 use strongswan::credentials::AuthOptions;
 use strongswan::processing::ProcessorStats;
 
-use crate::controller::Watch;
+use crate::controller::{Fits, Watch};
 use crate::traps::Installed;
 
 /// The daemon behind the commands. Only [`snapshot`](Self::snapshot) waits, for as long as it is told; what takes time
@@ -42,8 +42,9 @@ pub trait Operations: Send + Sync + 'static {
     /// Rekeys an IKE_SA, or reauthenticates its peers.
     fn rekey_ike(&self, id: UniqueId, reauth: bool);
 
-    /// Sends the client of an IKE_SA to another gateway.
-    fn redirect(&self, id: UniqueId, gateway: Gateway);
+    /// Sends the clients of those IKE_SAs to another gateway that `fits` agrees to, and tells how many these are once all
+    /// were looked at.
+    fn redirect(&self, ids: Vec<UniqueId>, fits: Fits, gateway: Gateway, done: Box<dyn FnOnce(usize) + Send>);
 
     /// Rekeys a CHILD_SA.
     fn rekey_child(&self, child: UniqueId);

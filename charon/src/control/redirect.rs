@@ -1,6 +1,6 @@
 //! `redirect`: send clients to another gateway (RFC 5685).
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use ike::IkeSaSnapshot;
 use ike::config::IkeVersion;
@@ -11,9 +11,6 @@ use vici::{Message, Request, Responder};
 
 use super::selector::Selector;
 use super::{Control, answer};
-
-/// How long an IKE_SA that is being worked on is waited for; work on one takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Which clients. All of it has to fit.
 struct Clients {
@@ -27,20 +24,17 @@ pub(super) fn run(control: &Control, request: Request, responder: Responder) {
         Ok(read) => read,
         Err(error) => return answer(responder, Err(error.to_owned())),
     };
-    let operations = &*control.operations;
-    let mut matches: usize = 0;
-    for id in clients.ike.ike_sas(operations) {
-        if operations.snapshot(id, PATIENCE).is_some_and(|ike| clients.include(&ike)) {
-            operations.redirect(id, gateway.clone());
-            matches = matches.saturating_add(1);
+    let ids = clients.ike.ike_sas(&*control.operations);
+    let fits = Arc::new(move |ike: &IkeSaSnapshot| clients.include(ike));
+    let done = Box::new(move |matches: usize| {
+        let mut message = Message::new();
+        message.push("success", matches > 0).push("matches", matches);
+        if matches == 0 {
+            message.push("errmsg", "no matching SAs to redirect found");
         }
-    }
-    let mut message = Message::new();
-    message.push("success", matches > 0).push("matches", matches);
-    if matches == 0 {
-        message.push("errmsg", "no matching SAs to redirect found");
-    }
-    responder.reply(&message);
+        responder.reply(&message);
+    });
+    control.operations.redirect(ids, fits, gateway, done);
 }
 
 fn read(message: &Message) -> Result<(Gateway, Clients), &'static str> {

@@ -29,7 +29,7 @@ use super::*;
 use crate::bus::log::Record;
 use crate::bus::{DaemonAlert, Listener};
 use crate::config::NoNames;
-use crate::controller::{Completion, Watch};
+use crate::controller::{Completion, Fits, Watch};
 use crate::kernel::fake::FakeKernel;
 use crate::traps::{Installed, PolicyKind};
 
@@ -108,8 +108,10 @@ impl Operations for Fake {
         self.note(format!("withdraw {connection} {children:?}{}", if close_ike { " close" } else { "" }));
     }
 
-    fn redirect(&self, id: UniqueId, gateway: Gateway) {
-        self.note(format!("redirect [{id}] to {gateway}"));
+    fn redirect(&self, ids: Vec<UniqueId>, fits: Fits, gateway: Gateway, done: Box<dyn FnOnce(usize) + Send>) {
+        let meant = self.ids(|ike| ids.contains(&ike.unique_id) && fits(ike));
+        meant.iter().for_each(|id| self.note(format!("redirect [{id}] to {gateway}")));
+        done(meant.len());
     }
 
     fn rekey_ike(&self, id: UniqueId, reauth: bool) {

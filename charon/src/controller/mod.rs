@@ -5,6 +5,7 @@
 //! IKE_SA concerned.
 
 mod operation;
+mod redirect;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use ike::config::{ChildConfig, PeerConfig};
 use ike::explain::Explanation;
 use ike::ids::UniqueId;
-use ike::wire::Gateway;
 use ike::{ChildSaState, Event, IkeSa, IkeSaState, InitiateChild, Input};
 use parking_lot::Mutex;
 use strongswan::log;
@@ -25,6 +25,7 @@ use crate::bus::{Bus, Listener};
 use crate::manager::{InitiateError, Initiated, Manager};
 use crate::traps::Traps;
 use operation::{Goal, Operation};
+pub use redirect::Fits;
 
 /// How an operation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -184,11 +185,6 @@ impl Controller {
     /// Rekeys an IKE_SA, or reauthenticates its peers. `false` if it does not exist.
     pub fn rekey_ike(&self, id: UniqueId, reauth: bool) -> bool {
         self.later(id, if reauth { Input::ReauthIke } else { Input::RekeyIke })
-    }
-
-    /// Sends the client of an IKE_SA to another gateway. `false` if it does not exist.
-    pub fn redirect(&self, id: UniqueId, gateway: Gateway) -> bool {
-        self.later(id, Input::Redirect(gateway))
     }
 
     /// Rekeys a CHILD_SA. `false` if it does not exist.

@@ -16,7 +16,7 @@ use strongswan::processing::monotonic;
 use super::Base;
 use super::start_gate::StartGate;
 use crate::control::{DaemonStats, Operations};
-use crate::controller::{Controller, Watch};
+use crate::controller::{Controller, Fits, Watch};
 use crate::manager::Snapshot;
 use crate::traps::Installed;
 
@@ -60,8 +60,8 @@ impl Operations for DaemonOperations {
         self.controller.rekey_ike(id, reauth);
     }
 
-    fn redirect(&self, id: UniqueId, gateway: Gateway) {
-        self.controller.redirect(id, gateway);
+    fn redirect(&self, ids: Vec<UniqueId>, fits: Fits, gateway: Gateway, done: Box<dyn FnOnce(usize) + Send>) {
+        self.controller.redirect(ids, fits, gateway, done);
     }
 
     fn rekey_child(&self, child: UniqueId) {

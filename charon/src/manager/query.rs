@@ -92,6 +92,19 @@ impl Manager {
         }
     }
 
+    /// Shows an IKE_SA to `look`, at once if nobody works on it, else when that is over. If it does not exist, or ends before
+    /// its turn comes, `look` is dropped.
+    pub fn show(self: &Arc<Self>, id: UniqueId, look: impl FnOnce(&IkeSaSnapshot) + Send + 'static) {
+        let Some(key) = self.indexes.key(id) else { return };
+        match self.table.look(key, |resident| Box::new(resident.sa.snapshot())) {
+            Look::Resting(snapshot) => look(&snapshot),
+            Look::Gone => {}
+            Look::Busy => {
+                self.post(key, Work::Look(Box::new(move |sa| look(&sa.snapshot()))));
+            }
+        }
+    }
+
     /// Ends all IKE_SAs: DELETEs are sent, answers not waited for. New ones are refused from here on. Returns the number of
     /// IKE_SAs that are still being worked on after `patience`.
     pub fn flush(self: &Arc<Self>, patience: Duration) -> usize {

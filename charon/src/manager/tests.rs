@@ -278,6 +278,51 @@ fn a_busy_ike_sa_shows_itself_when_it_rests() {
     holder.join().unwrap();
 }
 
+/// Which clients are sent away is decided where they are. Nobody waits for one that is being worked on, and what ends
+/// meanwhile is not counted.
+#[test]
+fn redirects_wait_on_no_thread() {
+    let (left, right, config) = pair();
+    let twin = left.load("twin", &right);
+    for config in [&config, &twin] {
+        assert_eq!(left.initiate(config, None), Completion::Success);
+    }
+    let ids = left.manager().ike_sas();
+    // Once it rests it is the new thread, and none of the workers, that holds it.
+    assert!(matches!(left.manager().snapshot(ids[0], SOON), Snapshot::Taken(_)));
+    let (hold, held) = mpsc::channel::<()>();
+    let (started, running) = mpsc::channel();
+    let manager = Arc::clone(left.manager());
+    let key = manager.indexes.key(ids[0]).unwrap();
+    let holder = std::thread::spawn(move || {
+        manager.post(
+            key,
+            Work::Look(Box::new(move |_| {
+                started.send(()).unwrap();
+                let _released = held.recv();
+            })),
+        );
+    });
+    running.recv_timeout(SOON).unwrap();
+    let (done, count) = mpsc::channel();
+    let gateway = ike::wire::Gateway::parse("192.0.2.1").unwrap();
+    let done = Box::new(move |matches| done.send(matches).unwrap());
+    left.controller.redirect(
+        [ids.clone(), vec![UniqueId::new(99).unwrap()]].concat(),
+        Arc::new(|_| true),
+        gateway,
+        done,
+    );
+    eventually("the workers have nothing to do", || {
+        let stats = left.manager().processor().stats();
+        stats.idle == stats.total
+    });
+    assert_eq!(count.try_recv(), Err(mpsc::TryRecvError::Empty));
+    drop(hold);
+    assert_eq!(count.recv_timeout(SOON), Ok(ids.len()));
+    holder.join().unwrap();
+}
+
 #[test]
 fn a_panic_loses_one_ike_sa_with_all_that_belongs_to_it() {
     let (left, _right, config) = pair();
