@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use ike::eap::{EapSettings, GtcBackend, MethodType};
-use ike::settings::{FragmentSize, IkeSettings, RetransmitSettings};
+use ike::settings::{FragmentSize, IkeSettings, RedirectSettings, RedirectWhen, RetransmitSettings};
+use ike::wire::Gateway;
 use strongswan::credentials::{Auth, AuthClass, AuthOptions, TrustOptions};
 use strongswan::identity::RdnMatching;
+use strongswan::log;
 use strongswan::log::Group;
 use strongswan::processing::{PerPriority, Priority, ProcessorSettings};
-use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri};
+use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri, options};
 
 use crate::bus::log::config::{FileLog, LogConfig, SysLog};
 use crate::bus::log::{Facility, Levels, LineFormat, Stream, TimePrecision};
@@ -72,7 +74,24 @@ pub fn ike(settings: &Settings) -> IkeSettings {
         check_current_path: flag("check_current_path", defaults.check_current_path),
         retry_initiate_interval: s.get_time("retry_initiate_interval", defaults.retry_initiate_interval),
         eap: eap(&s),
+        redirect: redirect(&s),
     }
+}
+
+/// Where clients are sent to. What cannot be used is said when the settings are checked, and nobody is sent away then.
+fn redirect(s: &View<'_>) -> Option<RedirectSettings> {
+    let section = s.view("redirect");
+    let when = match section.get_str("when")? {
+        "init" => RedirectWhen::Init,
+        "auth" => RedirectWhen::Auth,
+        _ => return None,
+    };
+    let Some(gateway) = section.get_str("gateway").and_then(Gateway::parse) else {
+        log!(CFG, 1, "charon.redirect.gateway names no gateway, clients are not redirected");
+        return None;
+    };
+    let connections = options::items(section.get_str("connections").unwrap_or_default()).collect();
+    Some(RedirectSettings { gateway, when, connections })
 }
 
 /// EAP methods. A word of `eap-dynamic.preferred` that is no method is left out.

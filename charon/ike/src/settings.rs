@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::eap::EapSettings;
+use crate::wire::Gateway;
 
 /// `charon.*`, as far as it concerns an IKE_SA. Read once at start and on reload; an IKE_SA sees it through
 /// [`Env`](crate::Env).
@@ -67,6 +68,8 @@ pub struct IkeSettings {
     pub prefer_best_path: bool,
     /// Settings of EAP methods.
     pub eap: EapSettings,
+    /// `redirect`: clients are sent to another gateway.
+    pub redirect: Option<RedirectSettings>,
 }
 
 impl Default for IkeSettings {
@@ -101,8 +104,36 @@ impl Default for IkeSettings {
             check_current_path: false,
             prefer_best_path: false,
             eap: EapSettings::default(),
+            redirect: None,
         }
     }
+}
+
+/// `redirect`: where clients are sent to that support it (RFC 5685), and which.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RedirectSettings {
+    /// The other gateway.
+    pub gateway: Gateway,
+    /// With which exchange they are told.
+    pub when: RedirectWhen,
+    /// Names of the connections whose clients are sent away, or all if there are none.
+    pub connections: Vec<String>,
+}
+
+impl RedirectSettings {
+    /// Whether a connection is among those named.
+    pub fn lists(&self, connection: &str) -> bool {
+        self.connections.iter().any(|name| name == connection)
+    }
+}
+
+/// With which exchange clients are sent away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectWhen {
+    /// IKE_SA_INIT: no state is kept, and nobody knows who they are.
+    Init,
+    /// IKE_AUTH: they are known to be clients.
+    Auth,
 }
 
 /// `retransmit_*`

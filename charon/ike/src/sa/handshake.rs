@@ -9,7 +9,7 @@ use strongswan::identity::Identity;
 use super::intermediate::Intermediate;
 use super::keys::AuthKeys;
 use crate::v2::{AuthVerified, PendingPpk};
-use crate::wire::Nonce;
+use crate::wire::{Gateway, Nonce};
 
 /// State shared by the tasks of IKE_SA_INIT and IKE_AUTH.
 #[derive(Debug, Default)]
@@ -42,4 +42,6 @@ pub(crate) struct Handshake {
     pub(crate) hosts: Option<(SocketAddr, SocketAddr)>,
     /// Both sides are authenticated.
     pub(crate) verified: Option<AuthVerified>,
+    /// The gateway that sent the client here.
+    pub(crate) redirected_from: Option<Gateway>,
 }

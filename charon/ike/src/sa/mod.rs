@@ -5,6 +5,7 @@ mod assigned;
 mod auth_lifetime;
 mod child;
 mod children;
+mod drain;
 mod flags;
 mod handshake;
 mod install;

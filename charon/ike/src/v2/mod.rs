@@ -20,4 +20,4 @@ pub(crate) mod tasks;
 
 pub(crate) use auth::{AuthVerified, PendingPpk};
 pub(crate) use exchanges::{Exchanges, Queued};
-pub(crate) use task::{Failure, Task};
+pub(crate) use task::{Failure, Incoming, Task};

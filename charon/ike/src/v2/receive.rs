@@ -249,6 +249,14 @@ impl IkeSa {
             }
             return self.close(env, Failure::Destroy);
         }
+        if header.exchange == ExchangeType::IkeSaInit
+            && let Some(mut answer) = self.redirect_initial(env, &incoming)
+        {
+            if let Ok(packets) = self.encode(env, &mut answer) {
+                self.transmit_to(env, incoming.local, incoming.remote, &packets);
+            }
+            return self.close(env, Failure::Destroy);
+        }
         self.last_inbound = env.now;
         // the first protected message of a handshake comes from the ports for NAT traversal, maybe (RFC 7296 §2.23)
         let forced = header.message_id == MessageId(1) && self.handshake().is_some();

@@ -17,6 +17,7 @@ mod auth_lifetime;
 mod certificates;
 mod child;
 mod delete;
+mod drain;
 mod eap;
 mod handshake;
 mod ipcomp;

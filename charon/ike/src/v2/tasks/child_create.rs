@@ -290,6 +290,10 @@ impl Task for ChildCreateResponder {
                 if sa.state() != IkeSaState::Established {
                     return Ok(Progress::More);
                 }
+                // RFC 5685 §6: the client gets it from the other gateway
+                if message.message.has_notify(NotifyType::Redirect) {
+                    return Ok(Progress::Done);
+                }
                 let childless = sa.ike_config().map_or(Childless::Allow, |config| config.childless);
                 match (self.answer.is_offer(), childless) {
                     (false, Childless::Never) => {

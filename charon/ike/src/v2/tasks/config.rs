@@ -191,6 +191,10 @@ impl Task for ConfigResponder {
         if message.exchange() != ExchangeType::IkeAuth || !sa.is_authenticated() {
             return Ok(Progress::More);
         }
+        // RFC 5685 §6: the client gets its addresses from the other gateway
+        if message.message.has_notify(NotifyType::Redirect) {
+            return Ok(Progress::Done);
+        }
         let (Some(config), Some(identity)) = (sa.config().cloned(), sa.peer_id().cloned()) else {
             return Ok(Progress::Done);
         };

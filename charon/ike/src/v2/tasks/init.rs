@@ -374,6 +374,7 @@ fn announced(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) {
                 sa.extensions |= Extensions::REDIRECTION;
                 if let Some((gateway, _)) = notify.gateway() {
                     log!(IKE, 1, "client got redirected from {gateway}");
+                    sa.note_redirected_from(gateway);
                 }
             }
             NotifyType::UsePpk if may_use_ppk(sa, env) => sa.extensions |= Extensions::PPK,

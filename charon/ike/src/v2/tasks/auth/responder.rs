@@ -91,6 +91,9 @@ impl Task for AuthResponder {
         if !self.keep_unique(sa, env) {
             return Self::reject(message);
         }
+        if let Some(redirect) = sa.redirect_authenticated(env) {
+            message.push(redirect);
+        }
         let proof = AuthVerified::new(&self.verified);
         if let Some(handshake) = sa.handshake() {
             handshake.verified = proof;
