@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ike::eap::{EapSettings, GtcBackend, MethodType};
+use ike::eap::{EapSettings, FramingSettings, GtcBackend, MethodType, TlsSettings, TlsVersion};
 use ike::settings::{FragmentSize, IkeSettings, RedirectSettings, RedirectWhen, RetransmitSettings};
 use ike::wire::Gateway;
 use strongswan::credentials::{Auth, AuthClass, AuthOptions, TrustOptions};
@@ -73,7 +73,7 @@ pub fn ike(settings: &Settings) -> IkeSettings {
         prefer_best_path: flag("prefer_best_path", defaults.prefer_best_path),
         check_current_path: flag("check_current_path", defaults.check_current_path),
         retry_initiate_interval: s.get_time("retry_initiate_interval", defaults.retry_initiate_interval),
-        eap: eap(&s),
+        eap: eap(settings),
         redirect: redirect(&s),
     }
 }
@@ -95,8 +95,9 @@ fn redirect(s: &View<'_>) -> Option<RedirectSettings> {
 }
 
 /// EAP methods. A word of `eap-dynamic.preferred` that is no method is left out.
-fn eap(s: &View<'_>) -> EapSettings {
+fn eap(settings: &Settings) -> EapSettings {
     const PLUGINS: [&str; 6] = ["eap-md5", "eap-gtc", "eap-mschapv2", "eap-tls", "eap-ttls", "eap-peap"];
+    let s = daemon(settings);
     let plugins = s.view("plugins");
     let loaded = |plugin: &&str| plugins.get_bool(&format!("{plugin}.load"), true);
     let dynamic = plugins.view("eap-dynamic");
@@ -117,6 +118,47 @@ fn eap(s: &View<'_>) -> EapSettings {
             Some("generic") => GtcBackend::Generic,
             _ => GtcBackend::Missing,
         },
+        tls: tls(settings),
+        eap_tls: framing(&plugins.view("eap-tls"), FramingSettings::default()),
+    }
+}
+
+/// `charon.tls`, with `libtls` behind it.
+fn tls(settings: &Settings) -> TlsSettings {
+    let (first, second) = (daemon(settings).view("tls"), settings.view("libtls"));
+    let text = |name: &str| first.get_str(name).or_else(|| second.get_str(name));
+    let list = |name: &str| {
+        let words = text(name).unwrap_or_default().split([',', ' ']).filter(|word| !word.is_empty());
+        words.map(str::to_owned).collect()
+    };
+    let version = |name: &str, default: TlsVersion| match text(name) {
+        Some("1.0" | "1.1") => TlsVersion::Older,
+        Some("1.2") => TlsVersion::V12,
+        Some("1.3") => TlsVersion::V13,
+        _ => default,
+    };
+    let defaults = TlsSettings::default();
+    let authorities = "send_certreq_authorities";
+    TlsSettings {
+        version_min: version("version_min", defaults.version_min),
+        version_max: version("version_max", defaults.version_max),
+        cipher: list("cipher"),
+        mac: list("mac"),
+        key_exchange: list("key_exchange"),
+        suites: list("suites"),
+        ke_group: list("ke_group"),
+        signature: list("signature"),
+        send_certreq_authorities: first
+            .get_bool(authorities, second.get_bool(authorities, defaults.send_certreq_authorities)),
+    }
+}
+
+/// How an EAP method cuts TLS into packets.
+fn framing(s: &View<'_>, defaults: FramingSettings) -> FramingSettings {
+    FramingSettings {
+        fragment_size: s.get_int("fragment_size", defaults.fragment_size),
+        max_message_count: s.get_int("max_message_count", defaults.max_message_count),
+        include_length: s.get_bool("include_length", defaults.include_length),
     }
 }
 

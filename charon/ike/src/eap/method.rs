@@ -11,7 +11,7 @@ use super::packet::{MethodType, Packet};
 use super::proof::Outcome;
 use super::settings::EapSettings;
 use super::wait::{Answer, Wait};
-use super::{gtc, md5, mschapv2};
+use super::{gtc, md5, mschapv2, tls};
 use crate::config::AuthRound;
 use crate::wire::EapType;
 
@@ -20,7 +20,6 @@ pub(crate) struct Context<'a> {
     /// Entropy.
     pub(crate) rng: &'a mut dyn Rng,
     /// Now, in civil time.
-    #[expect(dead_code, reason = "for methods with certificates")]
     pub(crate) wall: UnixTime,
     /// Certificates, keys and passwords.
     pub(crate) credentials: &'a Store,
@@ -31,10 +30,8 @@ pub(crate) struct Context<'a> {
     /// Who the client says it is.
     pub(crate) peer: &'a Identity,
     /// Our side of the connection.
-    #[expect(dead_code, reason = "for methods with certificates")]
     pub(crate) local: &'a AuthRound,
     /// What the connection requires of the other side.
-    #[expect(dead_code, reason = "for methods with certificates")]
     pub(crate) remote: &'a AuthRound,
 }
 
@@ -119,6 +116,7 @@ const METHODS: &[Entry] = &[
         server: mschapv2::server,
         client: mschapv2::client,
     },
+    Entry { kind: EapType::Tls, plugin: "eap-tls", mutual: true, server: tls::server, client: tls::client },
     Entry { kind: EapType::Md5, plugin: "eap-md5", mutual: false, server: md5::server, client: md5::client },
     Entry { kind: EapType::Gtc, plugin: "eap-gtc", mutual: false, server: gtc::server, client: gtc::client },
 ];

@@ -21,6 +21,7 @@ mod proof;
 mod relay;
 mod settings;
 mod supplicant;
+mod tls;
 mod wait;
 
 pub(crate) use authenticator::{Authenticator, Reply};
@@ -32,4 +33,5 @@ pub(crate) use wait::{Answer, Wait};
 pub use method::is_supported;
 pub use packet::MethodType;
 pub use settings::{EapSettings, GtcBackend};
+pub use tls::settings::{FramingSettings, TlsSettings, TlsVersion, TunnelSettings};
 pub use wait::{AaaAccept, AaaAnswer, AaaRequest};

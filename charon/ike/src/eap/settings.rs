@@ -1,6 +1,7 @@
 //! The settings of EAP methods (`charon.plugins.eap-*`).
 
 use super::packet::MethodType;
+use super::tls::settings::{FramingSettings, TlsSettings};
 
 /// What authenticates the password of EAP-GTC, `eap-gtc.backend`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -26,6 +27,10 @@ pub struct EapSettings {
     pub prefer_user: bool,
     /// `eap-gtc.backend`
     pub gtc_backend: GtcBackend,
+    /// `charon.tls.*`
+    pub tls: TlsSettings,
+    /// `eap-tls.*`
+    pub eap_tls: FramingSettings,
 }
 
 #[cfg(any(test, fuzzing))]

@@ -151,13 +151,13 @@ const GENERAL: &[OptionSpec] = &[
 ];
 
 const TLS: &[OptionSpec] = &[
-    other("cipher", Kind::List, "", "Encryption algorithms for TLS.").inert(MISSING),
-    other("key_exchange", Kind::List, "", "Key exchanges for TLS.").inert(MISSING),
-    other("mac", Kind::List, "", "Integrity algorithms for TLS.").inert(MISSING),
-    other("suites", Kind::List, "", "Cipher suites for TLS.").inert(MISSING),
-    other("ke_group", Kind::List, "", "Groups for TLS.").inert(MISSING),
-    other("signature", Kind::List, "", "Signature schemes for TLS.").inert(MISSING),
-    bool("send_certreq_authorities", "yes", "Name the accepted CAs in a request for a certificate.").inert(MISSING),
-    choice("version_min", &["1.0", "1.1", "1.2", "1.3"], "1.2", "Oldest version of TLS.").inert(MISSING),
-    choice("version_max", &["1.0", "1.1", "1.2", "1.3"], "1.2", "Newest version of TLS.").inert(MISSING),
+    other("cipher", Kind::List, "", "Encryption algorithms for TLS."),
+    other("key_exchange", Kind::List, "", "Key exchanges for TLS."),
+    other("mac", Kind::List, "", "Integrity algorithms for TLS."),
+    other("suites", Kind::List, "", "Cipher suites for TLS."),
+    other("ke_group", Kind::List, "", "Groups for TLS."),
+    other("signature", Kind::List, "", "Signature schemes for TLS."),
+    bool("send_certreq_authorities", "yes", "Name the accepted CAs in a request for a certificate."),
+    choice("version_min", &["1.0", "1.1", "1.2", "1.3"], "1.2", "Oldest version of TLS."),
+    choice("version_max", &["1.0", "1.1", "1.2", "1.3"], "1.2", "Newest version of TLS."),
 ];

@@ -2,7 +2,7 @@
 
 use crate::settings::options::daemon::MISSING;
 use crate::settings::options::values::Kind;
-use crate::settings::options::{Group, OptionSpec, bool, other, text};
+use crate::settings::options::{Group, OptionSpec, bool, int, other, text};
 
 pub(super) const EAP: Group = Group { prefix: "charon.plugins", file: "", options: EAP_OPTIONS };
 pub(super) const RADIUS: Group = Group { prefix: "charon.plugins", file: "", options: RADIUS_OPTIONS };
@@ -30,7 +30,10 @@ const EAP_OPTIONS: &[OptionSpec] = &[
     absent("eap-simaka-pseudonym.**", "Pseudonyms for EAP-SIM and EAP-AKA."),
     absent("eap-simaka-reauth.**", "Fast reauthentication for EAP-SIM and EAP-AKA."),
     absent("eap-simaka-sql.**", "Triplets from a database."),
-    absent("eap-tls.**", "EAP-TLS."),
+    int("eap-tls.fragment_size", "1024", "Largest packet of EAP-TLS in bytes."),
+    int("eap-tls.max_message_count", "32", "Packets of the other side, at most; 0 for no limit but that of all methods."),
+    bool("eap-tls.include_length", "yes", "Say how long a TLS message is even if it fits into one packet."),
+    bool("eap-tls.load", "yes", "Offer and accept EAP-TLS."),
     absent("eap-ttls.**", "EAP-TTLS."),
     absent("ext-auth.**", "A script that has to agree."),
     absent("xauth-eap.**", "XAuth by an EAP method."),
