@@ -26,13 +26,13 @@ pub struct Holder {
     id: &'static str,
 }
 
-const ECDSA: Holder = Holder { cert: data!("ecdsa"), key: data!("ecdsa.key"), id: "ecdsa.example.org" };
+pub const ECDSA: Holder = Holder { cert: data!("ecdsa"), key: data!("ecdsa.key"), id: "ecdsa.example.org" };
 pub const RSA: Holder = Holder { cert: data!("rsa"), key: data!("rsa.key"), id: "rsa.example.org" };
 pub const ED25519: Holder = Holder { cert: data!("ed25519"), key: data!("ed25519.key"), id: "ed25519.example.org" };
 /// The name of `ECDSA` on a certificate nobody has issued.
-const ROGUE: Holder = Holder { cert: data!("rogue"), key: data!("rogue.key"), id: "ecdsa.example.org" };
+pub const ROGUE: Holder = Holder { cert: data!("rogue"), key: data!("rogue.key"), id: "ecdsa.example.org" };
 
-fn certificate(pem: &[u8]) -> Arc<Certificate> {
+pub fn certificate(pem: &[u8]) -> Arc<Certificate> {
     Arc::new(Certificate::from_der_or_pem(pem).unwrap())
 }
 
@@ -65,7 +65,7 @@ pub fn prepare(sim: &mut Sim, host: usize, own: &Holder, other: &Holder, authori
     });
 }
 
-fn pair(a: &Holder, b: &Holder) -> Sim {
+pub fn pair(a: &Holder, b: &Holder) -> Sim {
     let mut sim = Sim::pair();
     prepare(&mut sim, A, a, b, true);
     prepare(&mut sim, B, b, a, true);

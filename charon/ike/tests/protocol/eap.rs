@@ -15,7 +15,7 @@ use strongswan::identity::Identity;
 use crate::sim::net::{Conditions, Datagram};
 use crate::sim::{A, B, Sim};
 
-fn class(auth: &str) -> AuthClass {
+pub fn class(auth: &str) -> AuthClass {
     AuthOption::parse(auth, AuthOptions::default()).unwrap().class
 }
 
@@ -49,7 +49,7 @@ fn prepare(sim: &mut Sim, client: &str, server: &str) {
 
 /// Lets moon try, and expects nothing to come of it.
 #[track_caller]
-fn assert_refused(sim: &mut Sim, why: &str) {
+pub fn assert_refused(sim: &mut Sim, why: &str) {
     sim.initiate(A);
     sim.settle();
     sim.assert(sim.trace.contains(why), why);
@@ -58,7 +58,7 @@ fn assert_refused(sim: &mut Sim, why: &str) {
 }
 
 #[track_caller]
-fn assert_nobody_up(sim: &Sim) {
+pub fn assert_nobody_up(sim: &Sim) {
     for host in [A, B] {
         let up = sim.events(host, |event| {
             matches!(event, Event::IkeUpDown { up: true, .. } | Event::ChildUpDown { up: true, .. })
@@ -334,7 +334,7 @@ fn identities_that_are_nobody() {
 }
 
 /// Stops moon's handshake with sun when `count` datagrams are sent, and takes the last one off the network.
-fn stop_at(sim: &mut Sim, count: usize) -> Datagram {
+pub fn stop_at(sim: &mut Sim, count: usize) -> Datagram {
     sim.initiate(A);
     assert!(sim.run_until(Duration::from_secs(1), |sim| sim.sent.len() == count));
     sim.net.clear();
@@ -342,7 +342,7 @@ fn stop_at(sim: &mut Sim, count: usize) -> Datagram {
 }
 
 /// Delivers `original` with another EAP packet, or none, and whatever else.
-fn replace_eap(sim: &mut Sim, original: Datagram, packet: Option<Vec<u8>>, more: Vec<Payload>) -> Vec<Datagram> {
+pub fn replace_eap(sim: &mut Sim, original: Datagram, packet: Option<Vec<u8>>, more: Vec<Payload>) -> Vec<Datagram> {
     let mut payloads = sim.payloads(&original);
     payloads.retain(|payload| payload.kind() != PayloadType::Eap);
     payloads.extend(packet.map(|packet| Payload::Eap(Eap::new(packet).unwrap())));

@@ -19,6 +19,7 @@ mod child;
 mod delete;
 mod drain;
 mod eap;
+mod eap_tls;
 mod handshake;
 mod ipcomp;
 mod limits;

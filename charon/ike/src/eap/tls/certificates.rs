@@ -10,9 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{DigitallySignedStruct, DistinguishedName, Error, PeerMisbehaved, SignatureAlgorithm, SignatureScheme};
-use strongswan::credentials::{
-    self, Certificate, HashAlgorithm, KeyType, PrivateKey, SignatureScheme as OurScheme,
-};
+use strongswan::credentials::{self, Certificate, HashAlgorithm, KeyType, PrivateKey, SignatureScheme as OurScheme};
 
 /// Schemes of signatures: rustls's name, ours, and the size of the key that TLS 1.3 binds them to.
 const SCHEMES: &[(SignatureScheme, OurScheme, Option<u32>)] = &[

@@ -126,9 +126,8 @@ impl Session {
         } else {
             WebPkiClientVerifier::no_client_auth()
         };
-        let mut config = builder
-            .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
+        let mut config =
+            builder.with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(SingleCertAndKey::from(key)));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         let connection = ServerConnection::new(Arc::new(config)).map_err(|error| failed(&error)).ok()?;

@@ -31,7 +31,11 @@ const EAP_OPTIONS: &[OptionSpec] = &[
     absent("eap-simaka-reauth.**", "Fast reauthentication for EAP-SIM and EAP-AKA."),
     absent("eap-simaka-sql.**", "Triplets from a database."),
     int("eap-tls.fragment_size", "1024", "Largest packet of EAP-TLS in bytes."),
-    int("eap-tls.max_message_count", "32", "Packets of the other side, at most; 0 for no limit but that of all methods."),
+    int(
+        "eap-tls.max_message_count",
+        "32",
+        "Packets of the other side, at most; 0 for no limit but that of all methods.",
+    ),
     bool("eap-tls.include_length", "yes", "Say how long a TLS message is even if it fits into one packet."),
     bool("eap-tls.load", "yes", "Offer and accept EAP-TLS."),
     absent("eap-ttls.**", "EAP-TTLS."),
