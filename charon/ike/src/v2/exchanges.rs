@@ -31,7 +31,7 @@ pub(crate) struct Request {
     pub(crate) message: Option<Message>,
 }
 
-/// The last time that message IDs were synchronised.
+/// A time that message IDs were synchronised.
 #[derive(Debug)]
 pub(crate) struct Synchronised {
     /// What the peer said.
@@ -94,7 +94,8 @@ pub(crate) struct Exchanges {
     /// Message ID of the peer's next request.
     pub(crate) expected_id: MessageId,
     pub(crate) answered: Option<Box<Answered>>,
-    pub(crate) synchronised: Option<Box<Synchronised>>,
+    /// When message IDs were synchronised since the peer's last request.
+    pub(crate) synchronised: Vec<Synchronised>,
     /// SHA-1 of the first fragment of a request that is not complete.
     pub(crate) first_fragment: Option<Box<[u8; 20]>>,
     /// Fragments of the peer's requests and of its responses.

@@ -10,6 +10,9 @@ use crate::env::Env;
 use crate::sa::{Extensions, IkeSa, IkeSaState};
 use crate::wire::{ExchangeType, Header, Message, MessageId, MessageIdSync, Notify, NotifyType, Payload};
 
+/// So often a cluster may fail without having sent a request in between.
+const MAX_FAILURES: usize = 16;
+
 impl IkeSa {
     /// A request that may ask to synchronise message IDs: whatever is due, its own is 0.
     pub(super) fn may_synchronise(&self, header: &Header) -> bool {
@@ -32,7 +35,7 @@ impl IkeSa {
         let Some(sync) = Some(&incoming.message).filter(|_| self.may_synchronise(header)).and_then(read) else {
             return false;
         };
-        if let Some(packets) = self.exchanges.synchronised.as_ref().and_then(|last| last.answer_to(&sync)) {
+        if let Some(packets) = self.exchanges.synchronised.iter().find_map(|earlier| earlier.answer_to(&sync)) {
             // the answer was lost, or somebody plays it again: nothing must happen twice
             let packets = packets.to_vec();
             self.transmit_to(env, incoming.local, incoming.remote, &packets);
@@ -41,6 +44,12 @@ impl IkeSa {
         let (next, expected) = (self.exchanges.next_id, self.exchanges.expected_id);
         if sync.send < expected {
             log!(IKE, 1, "received MID sync for message ID {}, expected {expected}, ignored", sync.send);
+            return true;
+        }
+        // what is older is refused for that
+        self.exchanges.synchronised.retain(|earlier| earlier.asked.send >= expected);
+        if self.exchanges.synchronised.len() >= MAX_FAILURES {
+            log!(IKE, 1, "received MID sync {MAX_FAILURES} times since the last request, ignored");
             return true;
         }
         self.last_inbound = env.now;
@@ -59,7 +68,7 @@ impl IkeSa {
             return true;
         };
         self.transmit_to(env, incoming.local, incoming.remote, &packets);
-        self.exchanges.synchronised = Some(Box::new(Synchronised { asked: sync, packets }));
+        self.exchanges.synchronised.push(Synchronised { asked: sync, packets });
         if responding != expected {
             self.exchanges.expected_id = responding;
             self.exchanges.answered = None;

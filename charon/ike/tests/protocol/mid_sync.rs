@@ -111,6 +111,37 @@ fn a_repeated_question_gets_the_same_answer_and_changes_nothing() {
 }
 
 #[test]
+fn earlier_questions_change_nothing_either() {
+    // The cluster fails twice, and somebody plays both of its questions again and again, each after the other.
+    let mut sim = established();
+    let questions = [*b"once", *b"more"].map(|nonce| MessageIdSync { nonce, ..sync(7, 9) });
+    let header = header(&sim, 0, ExchangeType::Informational);
+    let forged = questions.map(|question| {
+        let payloads = [Notify::message_id_sync(&question).into()];
+        let from = sim.sent[3].clone();
+        sim.forge(from, header, &payloads)
+    });
+    for question in &forged {
+        sim.deliver(question.clone());
+    }
+    sim.net.clear();
+    let before = sim.sent.len();
+    sim.input(A, Input::RekeyIke);
+    assert_eq!(sim.sent[before].header().unwrap().message_id, MessageId(9));
+    let before = sim.sent.len();
+    for question in forged.iter().cycle().take(10) {
+        sim.deliver(question.clone());
+    }
+    assert!(sim.sent[before..].iter().all(|datagram| datagram.header().unwrap().is_response()));
+    assert_eq!(sim.trace.count("responder requested MID sync"), 2);
+    // who fails without end is not listened to without end
+    for n in 0..40_u32 {
+        ask(&mut sim, &MessageIdSync { nonce: n.to_be_bytes(), ..sync(7, 9) });
+    }
+    assert_eq!(sim.trace.count("responder requested MID sync"), 16);
+}
+
+#[test]
 fn an_old_question_is_ignored() {
     let mut sim = established();
     assert!(ask(&mut sim, &sync(2, 9)).is_empty());
