@@ -66,6 +66,12 @@ pub(crate) struct Mobility {
     left: Option<SocketAddr>,
 }
 
+/// Whether an address may be that of a host: nobody has us send to many, or to whomever.
+pub(crate) fn is_host(address: &IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !address.is_unspecified() && !address.is_multicast() && !broadcast
+}
+
 impl IkeSa {
     /// Whether addresses may change by MOBIKE.
     pub(crate) fn uses_mobike(&self) -> bool {
@@ -107,7 +113,7 @@ impl IkeSa {
     /// The peer told us its further addresses.
     pub(crate) fn set_peer_addresses(&mut self, addresses: impl Iterator<Item = IpAddr>) {
         if let Some(mobility) = &mut self.mobility {
-            mobility.peer = addresses.take(MAX_PEER_ADDRESSES).collect();
+            mobility.peer = addresses.filter(is_host).take(MAX_PEER_ADDRESSES).collect();
         }
     }
 

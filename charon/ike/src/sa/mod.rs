@@ -49,7 +49,7 @@ pub(crate) use handshake::Handshake;
 pub(crate) use install::{InstallError, Interfaces};
 pub(crate) use keys::{AuthKeys, IkeKeys, IkeSeed};
 pub(crate) use lifecycle::{IdText, retry_delay};
-pub(crate) use mobility::{Mobility, Path, Wants};
+pub(crate) use mobility::{Mobility, Path, Wants, is_host};
 pub(crate) use path::Host;
 pub(crate) use redirect::Redirects;
 pub(crate) use timers::{Timer, Timers};

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ike::kernel::Direction;
-use ike::wire::{Notify, NotifyType, Payload};
+use ike::wire::{ExchangeType, Header, HeaderFlags, MessageId, Notify, NotifyType, Payload};
 
 use crate::mobility::{assert_path, mobile, pair};
 use crate::sim::config::{MOON, SUN};
@@ -239,4 +239,27 @@ fn late_packets_change_nothing() {
     let elsewhere = SocketAddr::new(after.ip(), after.port() + 1);
     sim.input(B, ike::Input::MappingChanged { protocol, spi, remote: elsewhere });
     assert_eq!(sim.hosts[B].sas[0].remote(), elsewhere, "another mapping of the NAT");
+}
+
+/// Addresses at which there is no single host are nothing to try.
+#[test]
+fn nobody_has_us_send_to_everybody() {
+    let mut sim = pair();
+    let from = sim.sent[3].clone();
+    let header = Header {
+        exchange: ExchangeType::Informational,
+        flags: HeaderFlags::empty(),
+        message_id: MessageId(0),
+        ..from.header().unwrap()
+    };
+    let listed = ["224.0.0.5", "0.0.0.0", "255.255.255.255", "ff02::1", "192.0.2.8"];
+    let payloads: Vec<Payload> =
+        listed.iter().map(|text| Notify::additional_address(text.parse().unwrap()).into()).collect();
+    assert_eq!(sim.deliver_instead(from, header, &payloads).len(), 1);
+    sim.move_to(A, &["192.0.2.7"]);
+    sim.settle();
+    for text in ["- 224.0.0.5", "- 0.0.0.0", "- 255.255", "- ff02"] {
+        assert!(!sim.trace.contains(text), "{text}");
+    }
+    sim.assert(sim.trace.contains("checking path 192.0.2.7[4500] - 192.0.2.8[4500]"), "the others are");
 }

@@ -43,3 +43,24 @@ fn what_breaks_before_it_is_broken_comes_back() {
 fn one_successor_is_enough() {
     lost_during_reauthentication(true).assert_established(1, 1);
 }
+
+#[test]
+fn a_peer_that_closes_first_does_not_end_a_reauthentication() {
+    let mut sim = Sim::pair();
+    sim.hosts[A].settings.make_before_break = false;
+    sim.configure_host(A, |peer| peer.dpd_delay = seconds(30));
+    sim.establish();
+    // The DELETE has to wait for the answer to a liveness check.
+    let moon = sim.hosts[A].address;
+    sim.net.script(move |datagram| {
+        let request = datagram.header().is_some_and(|header| header.is_request());
+        if request && datagram.from.ip() == moon { Fate::Drop } else { Fate::Pass }
+    });
+    sim.run_for(seconds(31));
+    sim.input(A, Input::ReauthIke);
+    sim.input(B, Input::TerminateIke { force: false });
+    sim.run_for(seconds(1));
+    sim.net.unscript();
+    sim.run_for(seconds(30));
+    sim.assert_established(1, 1);
+}

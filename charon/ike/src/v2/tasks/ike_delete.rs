@@ -86,9 +86,8 @@ impl Task for IkeDeleteResponder {
         self.silent = taken || sa.state() == IkeSaState::Rekeyed;
         self.simultaneous = sa.state() == IkeSaState::Deleting;
         if !matches!(sa.state(), IkeSaState::Deleting | IkeSaState::Connecting) {
-            let reestablish = !self.silent && !sa.conditions.contains(Conditions::REAUTHENTICATING);
             sa.set_state(IkeSaState::Deleting);
-            if reestablish && error.is_none() {
+            if !self.silent && error.is_none() {
                 sa.reestablish(env);
             }
         }

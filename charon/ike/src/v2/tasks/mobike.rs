@@ -8,7 +8,7 @@ use strongswan::log;
 
 use super::natd::{add_hashes, read_hashes};
 use crate::env::Env;
-use crate::sa::{Conditions, IkeSa, IkeSaState, Path, Wants};
+use crate::sa::{Conditions, IkeSa, IkeSaState, Path, Wants, is_host};
 use crate::task::TaskType;
 use crate::v2::task::{Failure, Incoming, Outgoing, Progress, Step, Task};
 use crate::wire::{ExchangeType, Message, Notify, NotifyType};
@@ -241,7 +241,7 @@ impl MobikeResponder {
             return Some(NotifyType::UnexpectedNatDetected);
         }
         let remote = incoming.remote;
-        let unusable = remote.ip().is_unspecified() || remote.ip().is_multicast() || remote.port() == 0;
+        let unusable = !is_host(&remote.ip()) || remote.port() == 0;
         unusable.then_some(NotifyType::UnacceptableAddresses)
     }
 
