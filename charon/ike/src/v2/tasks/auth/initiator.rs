@@ -7,7 +7,7 @@ use strongswan::log;
 use super::super::redirect;
 use super::eap_client::{EapClient, Refusal};
 use super::ppk;
-use super::rounds::{add_verified, authenticate, complies, is_concrete, own_identity, verify};
+use super::rounds::{add_verified, announce_another, authenticate, complies, is_concrete, own_identity, verify};
 use crate::config::{AuthClass, PeerConfig, UniquePolicy};
 use crate::env::Env;
 use crate::output::Alert;
@@ -171,12 +171,7 @@ impl AuthInitiator {
         self.confirms_ppk = self.sent == 0;
         self.sent = self.sent.saturating_add(1);
         if self.sent < config.local.len() {
-            if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
-                log!(IKE, 1, "peer does not support multiple authentication, but we require it");
-                explain::auth::one_round_only(sa, env);
-                return Err(Failure::Failed);
-            }
-            message.notify(NotifyType::AnotherAuthFollows);
+            announce_another(sa, env, message).ok_or(Failure::Failed)?;
         }
         Ok(())
     }

@@ -7,12 +7,14 @@ use strongswan::log;
 use crate::config::{AuthClass, AuthRound};
 use crate::eap::Completed;
 use crate::env::Env;
-use crate::sa::IkeSa;
+use crate::sa::{Extensions, IkeSa};
 use crate::v2::auth::{
     Covered, Material, OwnRoundError, PeerAbilities, RoundError, Signed, Signer, VerifiedRound, key_of, octets,
     sign_eap, sign_psk, sign_pubkey, verify_psk, verify_pubkey,
 };
-use crate::wire::{Auth, AuthMethod, Id};
+use crate::v2::explain;
+use crate::v2::task::Outgoing;
+use crate::wire::{Auth, AuthMethod, Id, NotifyType};
 
 /// Rounds of a peer, at most: it could go on forever otherwise.
 const MAX_ROUNDS: usize = 16;
@@ -24,6 +26,17 @@ pub(super) fn add_verified(verified: &mut Vec<VerifiedRound>, round: VerifiedRou
         return None;
     }
     verified.push(round);
+    Some(())
+}
+
+/// Announces another round of ours, if the peer knows what that is (RFC 4739).
+pub(super) fn announce_another(sa: &mut IkeSa, env: &Env<'_>, message: &mut Outgoing) -> Option<()> {
+    if !sa.extensions.contains(Extensions::MULTIPLE_AUTH) {
+        log!(IKE, 1, "peer does not support multiple authentication, but we require it");
+        explain::auth::one_round_only(sa, env);
+        return None;
+    }
+    message.notify(NotifyType::AnotherAuthFollows);
     Some(())
 }
 
