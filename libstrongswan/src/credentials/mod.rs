@@ -10,6 +10,7 @@ pub mod fuzzing;
 pub mod hash;
 pub mod keys;
 pub mod pem;
+mod pkcs12;
 mod requirements;
 pub mod scheme;
 mod shared;
@@ -21,6 +22,7 @@ pub use auth::{Auth, AuthClass, AuthOptions, ConstraintError, EapMethod, KeyCons
 pub use certificate::{Certificate, CertificateError, DistributionPoint, IssueError};
 pub use hash::HashAlgorithm;
 pub use keys::{KeyError, KeyType, PrivateKey, PublicKey, SignatureError};
+pub use pkcs12::Pkcs12;
 pub use requirements::{Proven, Requirements};
 pub use scheme::{SchemeError, SignatureScheme};
 pub use shared::{SecretKind, SharedSecret};

@@ -1,7 +1,9 @@
 //! Public and private keys: reading every usual encoding, signing and verifying.
 
+mod cipher;
 mod ecdsa;
 mod legacy;
+pub(super) mod pbe;
 mod private;
 mod public;
 #[cfg(test)]

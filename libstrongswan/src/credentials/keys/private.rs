@@ -1,10 +1,12 @@
-//! Private keys: PKCS#1, SEC 1 and PKCS#8, plain or encrypted (PBES2), in PEM or DER; signing.
+//! Private keys: PKCS#1, SEC 1 and PKCS#8, plain or encrypted (PBES2, PBES1), in PEM or DER; signing.
 
 use std::fmt;
 
-use pkcs8::EncryptedPrivateKeyInfo;
+use der::asn1::OctetStringRef;
+use der::{Decode, Sequence};
+use spki::AlgorithmIdentifierRef;
 
-use super::{KeyError, KeyType, PublicKey, SignatureError, ecdsa, legacy, mode};
+use super::{KeyError, KeyType, PublicKey, SignatureError, ecdsa, legacy, mode, pbe};
 use crate::credentials::evp::EvpKey;
 use crate::credentials::pem::{self, Block};
 use crate::credentials::scheme::SignatureScheme;
@@ -12,6 +14,13 @@ use crate::crypto::Secret;
 
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
 const PLAIN: &[&str] = &["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"];
+
+/// RFC 5208 §6.
+#[derive(Sequence)]
+struct EncryptedPrivateKeyInfo<'a> {
+    algorithm: AlgorithmIdentifierRef<'a>,
+    data: OctetStringRef<'a>,
+}
 
 /// A private key with its public half. It cannot be cloned; share it behind an `Arc`.
 pub struct PrivateKey {
@@ -38,7 +47,7 @@ impl PrivateKey {
 
     fn read(data: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
         if !pem::is_pem(data) {
-            return Self::from_der(data).or_else(|error| match EncryptedPrivateKeyInfo::try_from(data) {
+            return Self::from_der(data).or_else(|error| match EncryptedPrivateKeyInfo::from_der(data) {
                 Ok(encrypted) => Self::decrypt(&encrypted, passphrase),
                 Err(_) => Err(error),
             });
@@ -47,7 +56,7 @@ impl PrivateKey {
         let block = pem::blocks(data).into_iter().find(is_key).ok_or(KeyError::Malformed)?;
         if block.label == ENCRYPTED {
             let encrypted =
-                EncryptedPrivateKeyInfo::try_from(block.data.as_bytes()).map_err(|_| KeyError::Malformed)?;
+                EncryptedPrivateKeyInfo::from_der(block.data.as_bytes()).map_err(|_| KeyError::Malformed)?;
             Self::decrypt(&encrypted, passphrase)
         } else if let Some(info) = block.header("DEK-Info") {
             let decrypted = legacy::decrypt(info, &block.data, passphrase.ok_or(KeyError::Encrypted)?)?;
@@ -66,7 +75,7 @@ impl PrivateKey {
 
     fn decrypt(encrypted: &EncryptedPrivateKeyInfo<'_>, passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
         let passphrase = passphrase.ok_or(KeyError::Encrypted)?;
-        let decrypted = encrypted.decrypt(passphrase).map_err(|_| KeyError::WrongPassphrase)?;
+        let decrypted = pbe::decrypt(&encrypted.algorithm, passphrase, encrypted.data.as_bytes())?;
         // A wrong passphrase may still yield valid padding.
         Self::from_der(decrypted.as_bytes()).map_err(|_| KeyError::WrongPassphrase)
     }

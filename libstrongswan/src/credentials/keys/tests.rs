@@ -67,10 +67,29 @@ fn encrypted_keys() {
         assert_eq!(PrivateKey::from_encrypted(encrypted, b"strong swan").unwrap(), private(plain));
     }
     assert_eq!(PrivateKey::from_encrypted(RSA, b"x").unwrap(), private(RSA));
-    let broken = String::from_utf8_lossy(data!("rsa-2048.dek.pem")).replace("AES-128-CBC,", "DES-EDE3-CBC,");
+    let broken = String::from_utf8_lossy(data!("rsa-2048.dek.pem")).replace("AES-128-CBC,", "IDEA-CBC,");
     assert_eq!(PrivateKey::from_encrypted(broken.as_bytes(), b"x"), Err(KeyError::Unsupported));
-    let broken = broken.replace("DES-EDE3-CBC,", "AES-128-CBC,00");
+    let broken = broken.replace("IDEA-CBC,", "AES-128-CBC,00");
     assert_eq!(PrivateKey::from_encrypted(broken.as_bytes(), b"x"), Err(KeyError::Malformed));
+    let costly = data!("too-many-iterations.pem");
+    assert_eq!(PrivateKey::from_encrypted(costly, b"strong swan"), Err(KeyError::Unsupported));
+}
+
+/// PBES2 with every PRF and cipher, PBES1, the schemes of PKCS#12 and DEK-Info, as openssl makes them.
+#[test]
+fn every_encryption_scheme() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/encrypted");
+    let mut count = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let data = std::fs::read(&path).unwrap();
+        let name = path.display();
+        assert_eq!(PrivateKey::from_der_or_pem(&data), Err(KeyError::Encrypted), "{name}");
+        assert_eq!(PrivateKey::from_encrypted(&data, b"strong swan"), Ok(private(P256)), "{name}");
+        assert_eq!(PrivateKey::from_encrypted(&data, b"strong swam"), Err(KeyError::WrongPassphrase), "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 31);
 }
 
 #[test]
