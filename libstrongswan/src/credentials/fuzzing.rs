@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Auth, AuthOptions, Certificate, CertificateFlags, PrivateKey, PublicKey, SignatureScheme, Store};
+use super::{Auth, AuthOptions, Certificate, CertificateFlags, Pkcs12, PrivateKey, PublicKey, SignatureScheme, Store};
 use crate::clock::UnixTime;
 use crate::identity::{IdType, Identity};
 use crate::selectors::TrafficSelector;
@@ -36,6 +36,17 @@ pub fn key(input: &[u8]) {
     }
 }
 
+/// Opens encrypted keys and containers. Fuzzers get past the integrity code and are spared long derivations.
+pub fn encrypted(input: &[u8]) {
+    let _key = PrivateKey::from_encrypted(input, b"strong swan");
+    if let Ok(container) = Pkcs12::open(input, b"strong swan") {
+        assert!(Pkcs12::is_container(input));
+        for key in &container.keys {
+            assert!(key.to_pkcs8_der().is_ok());
+        }
+    }
+}
+
 /// Parses everything that the configuration has a text form for, and identities off the wire.
 pub fn text(input: &[u8]) {
     if let [id_type, rest @ ..] = input {
@@ -63,6 +74,7 @@ mod tests {
         for input in [MOON, KEY, b"fqdn:^a$", b"10.0.0.0/8[tcp/80]", b"pubkey-sha256", b"\x09\x30\x00", b""] {
             certificate(input);
             key(input);
+            encrypted(input);
             text(input);
         }
     }

@@ -134,7 +134,9 @@ impl<'a> Container<'a> {
         };
         let key = pbe::pkcs12(hash, Purpose::Mac, passphrase, salt, iterations, length)?;
         let key = hmac::Key::new(algorithm, &key);
-        hmac::verify(&key, self.safes, code).map_err(|_| KeyError::WrongPassphrase)
+        let verified = hmac::verify(&key, self.safes, code);
+        // Fuzzers would never get past it.
+        if cfg!(fuzzing) { Ok(()) } else { verified.map_err(|_| KeyError::WrongPassphrase) }
     }
 }
 

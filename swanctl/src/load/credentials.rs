@@ -8,7 +8,7 @@ use vici::Message;
 use super::keys::{self, Key};
 use super::report::{Mistake, Report};
 use super::secrets::{self, Shared, Token};
-use super::{prompt, read};
+use super::{pkcs12, prompt, read};
 use crate::command::{Failure, io_errno};
 use crate::config::Config;
 use crate::output::Format;
@@ -31,9 +31,17 @@ pub(super) struct File {
     pub(super) data: Vec<u8>,
 }
 
+/// A `load-cert` to send.
+pub(super) struct Certificate {
+    pub(super) path: PathBuf,
+    /// Whose it is, said of certificates that come from a container.
+    pub(super) subject: Option<String>,
+    pub(super) message: Message,
+}
+
 /// All that will be sent.
 pub(super) struct Credentials {
-    certificates: Vec<(PathBuf, Message)>,
+    certificates: Vec<Certificate>,
     keys: Vec<Key>,
     tokens: Vec<Token>,
     shared: Vec<Shared>,
@@ -50,20 +58,29 @@ pub(super) fn prepare(session: &mut Session, config: &Config, ask: bool, mistake
         for file in files(session, &base.join(directory), &mut incomplete) {
             let mut message = Message::new();
             message.push("type", *kind).push_some("flag", *flag).push("data", file.data);
-            certificates.push((file.path, message));
+            certificates.push(Certificate { path: file.path, subject: None, message });
         }
     }
     let mut secrets = secrets::prepare(config, mistakes);
     let mut keys = Vec::new();
     for (directory, sent_as) in keys::DIRECTORIES {
         for file in files(session, &base.join(directory), &mut incomplete) {
-            keys.push(keys::prepare(directory, sent_as, file, &secrets.passphrases, ask, mistakes));
+            let key = keys::prepare(directory, sent_as, file, &secrets.passphrases, ask, mistakes);
+            secrets.warnings.extend(key.warning());
+            keys.push(key);
         }
     }
     for file in files(session, &base.join("pkcs12"), &mut incomplete) {
-        let path = file.path.display();
-        let remedy = "take key and certificates out of it with 'openssl pkcs12'";
-        secrets.warnings.push(format!("'{path}' is not loaded: PKCS#12 is not supported, {remedy}"));
+        match pkcs12::prepare(file, &secrets.passphrases, ask, mistakes) {
+            Ok((contained, found)) => {
+                certificates.extend(contained);
+                keys.extend(found);
+            }
+            Err(warning) => {
+                incomplete = true;
+                secrets.warnings.push(warning);
+            }
+        }
     }
     keys::unused(&secrets.passphrases, base, &mut secrets.warnings);
     for token in secrets.tokens.iter_mut().filter(|token| ask && token.message.get("pin").is_none()) {
@@ -117,12 +134,15 @@ pub(super) fn load(
     }
     let mut stale_keys = loader.known("get-keys")?;
     let mut stale_shared = loader.known("get-shared")?;
-    for (path, message) in &credentials.certificates {
+    for Certificate { path, subject, message } in &credentials.certificates {
         let path = path.display().to_string();
         let loaded = format!("loaded certificate from '{path}'");
         loader.send("load-cert", message, &Thing { kind: "certificate", name: &path, origin: None }, |_| loaded)?;
+        if let Some(subject) = subject.as_ref().filter(|_| loader.session.out.format == Format::Human) {
+            loader.session.out.error(format_args!("  {subject}"));
+        }
     }
-    for Key { path, label, message } in &credentials.keys {
+    for Key { path, label, message, .. } in &credentials.keys {
         let path = path.display().to_string();
         let loaded = format!("loaded {label} key from '{path}'");
         let thing = Thing { kind: "key", name: &path, origin: None };

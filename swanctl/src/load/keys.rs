@@ -16,6 +16,29 @@ pub(super) struct Key {
     /// What it is called in messages: its algorithm, or the directory it comes from if nobody here could read it.
     pub(super) label: String,
     pub(super) message: Message,
+    /// It is encrypted, and nobody gave a passphrase.
+    sealed: Option<(&'static str, String)>,
+}
+
+impl Key {
+    /// A key of which everything is known.
+    pub(super) fn open(path: PathBuf, key: &PrivateKey) -> Option<Self> {
+        let label = key.key_type().to_string();
+        let der = key.to_pkcs8_der().ok()?;
+        let message = Message::new().with("type", &label).with("data", der.as_bytes());
+        Some(Self { path, label, message, sealed: None })
+    }
+
+    /// What to do about it if it will be refused for want of a passphrase.
+    pub(super) fn warning(&self) -> Option<String> {
+        self.sealed.as_ref().map(|(kind, name)| sealed(&self.path, kind, name))
+    }
+}
+
+/// Says how to give the passphrase of a file.
+pub(super) fn sealed(path: &Path, kind: &str, name: &str) -> String {
+    let path = path.display();
+    format!("'{path}' is encrypted, add its passphrase: secrets {{ {kind}-1 {{ file = {name}, secret = \"...\" }} }}")
 }
 
 /// Directories of private keys and the type that is sent for a file that could not be read here.
@@ -49,19 +72,13 @@ pub(super) fn prepare(
         }
         parsed
     };
-    let der = parsed.as_ref().and_then(|key| Some((key.key_type().to_string(), key.to_pkcs8_der().ok()?)));
-    let mut message = Message::new();
-    let label = match der {
-        Some((label, der)) => {
-            message.push("type", &label).push("data", der.as_bytes());
-            label
-        }
-        None => {
-            message.push("type", sent_as).push("data", data);
-            kind.to_owned()
-        }
-    };
-    Key { path, label, message }
+    if let Some(key) = parsed.and_then(|key| Key::open(path.clone(), &key)) {
+        return key;
+    }
+    let encrypted = configured.is_empty() && PrivateKey::from_der_or_pem(&data) == Err(KeyError::Encrypted);
+    let sealed = encrypted.then_some((kind, name));
+    let message = Message::new().with("type", sent_as).with("data", data);
+    Key { path, label: kind.to_owned(), message, sealed }
 }
 
 fn read_asking(kind: &str, name: &str, data: &[u8]) -> Option<PrivateKey> {

@@ -8,6 +8,7 @@ mod connections;
 mod credentials;
 mod keys;
 mod named;
+mod pkcs12;
 mod places;
 mod pools;
 mod prompt;

@@ -83,9 +83,9 @@ impl Cipher {
                 && sys::EVP_DecryptInit_ex(context, self.evp(), ptr::null_mut(), key.as_ptr(), iv.as_ptr()) == 1
                 && sys::EVP_DecryptUpdate(context, plain.as_mut_ptr(), &raw mut first, data.as_ptr(), length) == 1
                 && usize::try_from(first).is_ok_and(|first| {
-                    plain.get_mut(first..).is_some_and(|rest| {
-                        sys::EVP_DecryptFinal_ex(context, rest.as_mut_ptr(), &raw mut last) == 1
-                    })
+                    plain
+                        .get_mut(first..)
+                        .is_some_and(|rest| sys::EVP_DecryptFinal_ex(context, rest.as_mut_ptr(), &raw mut last) == 1)
                 });
             sys::EVP_CIPHER_CTX_free(context);
             if !done {

@@ -15,7 +15,7 @@ use crate::crypto::Secret;
 use crate::crypto::hash::{md5, sha1, sha256, sha384, sha512};
 
 /// Iterations that a file may demand: a few seconds' worth, and tenfold of what is recommended in 2026.
-const MAX_ITERATIONS: u32 = 10_000_000;
+const MAX_ITERATIONS: u32 = if cfg!(fuzzing) { 1000 } else { 10_000_000 };
 
 const PBES2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.13");
 const PBKDF2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.12");
@@ -37,7 +37,14 @@ pub(crate) fn decrypt(
     cipher.decrypt(&key, &iv, data).ok_or(KeyError::WrongPassphrase)
 }
 
-type Derived = (Cipher, Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>);
+/// Bytes that are wiped.
+type Bytes = Zeroizing<Vec<u8>>;
+
+/// A cipher with its key and vector.
+type Derived = (Cipher, Bytes, Bytes);
+
+/// A hash over parts.
+type Hash = fn(&[&[u8]]) -> Vec<u8>;
 
 /// Reads the members of a sequence, all of them.
 fn members<'a, T>(any: AnyRef<'a>, read: impl FnOnce(&mut SliceReader<'a>) -> der::Result<T>) -> Result<T, KeyError> {
@@ -80,7 +87,7 @@ fn pbes2(parameters: AnyRef<'_>, passphrase: &[u8]) -> Result<Derived, KeyError>
 }
 
 /// RFC 8018 A.2.
-fn pbkdf2(parameters: AnyRef<'_>, cipher: Cipher, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+fn pbkdf2(parameters: AnyRef<'_>, cipher: Cipher, passphrase: &[u8]) -> Result<Bytes, KeyError> {
     let (salt, count, length, prf) = members(parameters, |reader| {
         Ok((
             OctetStringRef::decode(reader)?,
@@ -104,7 +111,7 @@ fn pbkdf2(parameters: AnyRef<'_>, cipher: Cipher, passphrase: &[u8]) -> Result<Z
 }
 
 /// RFC 7914 §7.
-fn scrypt(parameters: AnyRef<'_>, cipher: Cipher, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+fn scrypt(parameters: AnyRef<'_>, cipher: Cipher, passphrase: &[u8]) -> Result<Bytes, KeyError> {
     let (salt, n, r, p, length) = members(parameters, |reader| {
         Ok((
             OctetStringRef::decode(reader)?,
@@ -170,7 +177,7 @@ fn pbkdf1(
     passphrase: &[u8],
     salt: &[u8],
     count: u32,
-) -> Result<(Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>), KeyError> {
+) -> Result<(Bytes, Bytes), KeyError> {
     let mut state = Zeroizing::new(hash(&[passphrase, salt]));
     for _ in 1..count {
         *state = hash(&[&state]);
@@ -199,7 +206,7 @@ impl Purpose {
 }
 
 /// The hash of PKCS#12's key derivation and the block it works with.
-fn pkcs12_hash(hash: HashAlgorithm) -> Option<(usize, fn(&[&[u8]]) -> Vec<u8>)> {
+fn pkcs12_hash(hash: HashAlgorithm) -> Option<(usize, Hash)> {
     Some(match hash {
         HashAlgorithm::Sha1 => (64, |parts| sha1(parts).to_vec()),
         HashAlgorithm::Sha2_256 => (64, |parts| sha256(parts).to_vec()),
@@ -217,15 +224,14 @@ pub(crate) fn pkcs12(
     salt: &[u8],
     count: u32,
     length: usize,
-) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+) -> Result<Bytes, KeyError> {
     let count = iterations(count)?;
     let (block, hash) = pkcs12_hash(hash).ok_or(KeyError::Unsupported)?;
     let text = std::str::from_utf8(passphrase).map_err(|_| KeyError::WrongPassphrase)?;
     let password: Zeroizing<Vec<u8>> =
         Zeroizing::new(text.encode_utf16().chain([0]).flat_map(u16::to_be_bytes).collect());
-    let fill = |bytes: &[u8]| -> Vec<u8> {
-        bytes.iter().copied().cycle().take(bytes.len().div_ceil(block) * block).collect()
-    };
+    let fill =
+        |bytes: &[u8]| -> Vec<u8> { bytes.iter().copied().cycle().take(bytes.len().div_ceil(block) * block).collect() };
     let diversifier = vec![purpose.id(); block];
     let mut input = Zeroizing::new([fill(salt), fill(&password)].concat());
     let mut derived = Zeroizing::new(Vec::with_capacity(length + 64));
