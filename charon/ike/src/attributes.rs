@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use strongswan::identity::Identity;
 
 use crate::config::IkeVersion;
+use crate::ids::UniqueId;
 use crate::wire::CpAttribute;
 
 /// Something that is in use until it is dropped.
@@ -29,6 +30,8 @@ pub trait Lease: Held {
 /// A client of ours, as far as assigning addresses is concerned.
 #[derive(Debug, Clone, Copy)]
 pub struct Client<'a> {
+    /// The IKE_SA it is on.
+    pub ike_sa: UniqueId,
     /// Who it is: addresses are kept for it.
     pub identity: &'a Identity,
     /// Where it is: an address in use is shared only with the same host, which is reauthenticating then.

@@ -8,6 +8,7 @@ use crate::eap::AaaRequest;
 use crate::explain::Explanation;
 use crate::ids::UniqueId;
 use crate::input::DuplicateAction;
+use crate::kernel::SaUsage;
 use crate::sa::{ChildSaState, IkeSa, IkeSaState};
 use crate::snapshot::{ChildSaSnapshot, IkeSaSnapshot};
 
@@ -122,6 +123,16 @@ pub enum Event {
         old: Arc<ChildSaSnapshot>,
         /// Its successor.
         new: Arc<ChildSaSnapshot>,
+    },
+    /// A CHILD_SA is gone, and this is what it carried; only with
+    /// [`IkeSettings::accounting`](crate::IkeSettings::accounting).
+    ChildUsed {
+        /// The CHILD_SA.
+        child: UniqueId,
+        /// What came from the peer.
+        received: SaUsage,
+        /// What went to the peer.
+        sent: SaUsage,
     },
     /// A negotiation failed, and this is why. The events of the failure follow.
     Explained(Arc<Explanation>),

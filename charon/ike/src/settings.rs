@@ -62,6 +62,8 @@ pub struct IkeSettings {
     pub ignore_acquire_ts: bool,
     /// `retry_initiate_interval`: retry resolving the peer's name after this long, zero for never.
     pub retry_initiate_interval: Duration,
+    /// Somebody counts what CHILD_SAs carry: they tell when they are gone.
+    pub accounting: bool,
     /// `check_current_path`: after a change of addresses or routes make sure that the path in use still works.
     pub check_current_path: bool,
     /// `prefer_best_path`: after a change of addresses or routes move to the best path even if the one in use works.
@@ -101,6 +103,7 @@ impl Default for IkeSettings {
             make_before_break: true,
             ignore_acquire_ts: false,
             retry_initiate_interval: Duration::ZERO,
+            accounting: false,
             check_current_path: false,
             prefer_best_path: false,
             eap: EapSettings::default(),

@@ -43,6 +43,7 @@ impl Listener for Events {
             Event::IkeStateChange { .. }
             | Event::IkeRedirect { .. }
             | Event::ChildStateChange { .. }
+            | Event::ChildUsed { .. }
             | Event::ChildFailed { .. } => {}
             Event::IkeUpDown { up, ike } => self.broadcaster.emit("ike-updown", || {
                 let mut message = up_down(*up);
@@ -84,7 +85,7 @@ impl Listener for Events {
     }
 
     fn alert(&self, alert: &DaemonAlert) {
-        if *alert != DaemonAlert::ShutdownSignal {
+        if !matches!(alert, DaemonAlert::ShutdownSignal | DaemonAlert::RadiusNotResponding) {
             // whoever sends us rubbish could fill the queues of all clients with these
             return;
         }

@@ -396,6 +396,7 @@ impl Listener for Controller {
             | Event::IkeUpdate { .. }
             | Event::ChildUpDown { .. }
             | Event::ChildRekey { .. }
+            | Event::ChildUsed { .. }
             | Event::Alert(_) => {}
         }
     }

@@ -18,7 +18,13 @@ fn peer(name: &str, host: u8) -> Peer {
 
 impl Peer {
     fn client(&self) -> Client<'_> {
-        Client { identity: &self.identity, remote: self.remote, taken: &[], version: IkeVersion::V2 }
+        Client {
+            ike_sa: ike::ids::UniqueId::new(1).unwrap(),
+            identity: &self.identity,
+            remote: self.remote,
+            taken: &[],
+            version: IkeVersion::V2,
+        }
     }
 }
 

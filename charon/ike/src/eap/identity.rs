@@ -36,7 +36,7 @@ fn is_somebody(identity: &Identity) -> bool {
 }
 
 /// The identity as it goes into a packet: names as they are, everything else in its text form.
-pub(super) fn emit(identity: &Identity) -> Vec<u8> {
+pub fn emit(identity: &Identity) -> Vec<u8> {
     match identity.id_type() {
         IdType::Fqdn | IdType::Rfc822Addr | IdType::KeyId => identity.encoding().to_vec(),
         IdType::Any => Vec::new(),

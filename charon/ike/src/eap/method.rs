@@ -129,8 +129,7 @@ pub(super) fn available(settings: &EapSettings) -> impl Iterator<Item = &'static
 /// Whether there is anything that does what a configuration demands.
 pub fn is_supported(method: EapMethod) -> bool {
     match method {
-        EapMethod::Any | EapMethod::Dynamic => true,
-        EapMethod::Radius => false,
+        EapMethod::Any | EapMethod::Dynamic | EapMethod::Radius => true,
         EapMethod::Type { .. } => METHODS.iter().any(|entry| entry.method().as_configured() == method),
     }
 }

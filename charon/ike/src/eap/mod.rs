@@ -30,6 +30,7 @@ pub(crate) use proof::Completed;
 pub(crate) use supplicant::{Supplicant, Turn};
 pub(crate) use wait::{Answer, Wait};
 
+pub use identity::emit as identity_octets;
 pub use method::is_supported;
 pub use packet::MethodType;
 pub use settings::{EapSettings, GtcBackend};

@@ -23,8 +23,8 @@ impl Relay {
     }
 
     fn ask(&self, context: &Context<'_>, packet: Vec<u8>) -> ServerStep {
-        let identity = context.peer.clone();
-        ServerStep::Wait(Wait::Aaa(AaaRequest { identity, packet, state: self.state.clone() }))
+        let (identity, first) = (context.peer.clone(), self.method.is_none());
+        ServerStep::Wait(Wait::Aaa(AaaRequest { first, identity, packet, state: self.state.clone() }))
     }
 
     fn accept(&self, context: &Context<'_>, accept: AaaAccept) -> ServerStep {

@@ -26,6 +26,8 @@ pub(crate) enum Answer {
 /// A packet for an AAA server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AaaRequest {
+    /// It begins a conversation.
+    pub first: bool,
     /// Who the client says it is.
     pub identity: Identity,
     /// The client's EAP packet.

@@ -12,7 +12,7 @@ use super::keys::DirectionKeys;
 use super::state::ChildSaState;
 use crate::config::{ChildConfig, Mode};
 use crate::ids::{IfId, Mark, Reqid, Spi, UniqueId};
-use crate::kernel::SaId;
+use crate::kernel::{SaId, SaUsage};
 use crate::snapshot::{Algorithms, ChildSaSnapshot};
 
 bitflags::bitflags! {
@@ -112,6 +112,8 @@ pub(crate) struct ChildSa {
     /// Keys of an outbound SA that is not installed yet.
     pub(super) registered: Option<Box<DirectionKeys>>,
     pub(super) installed: Installed,
+    /// What its outbound SA has carried that is gone already.
+    pub(super) sent: Option<Box<SaUsage>>,
     /// The endpoints that its policies name, if these could not be moved along.
     pub(super) policies_at: Option<Box<Endpoints>>,
     pub(super) installed_at: Option<MonoTime>,
@@ -145,6 +147,7 @@ impl ChildSa {
             rekey_partner: None,
             registered: None,
             installed: Installed::empty(),
+            sent: None,
             policies_at: None,
             installed_at: None,
             rekey_at: None,

@@ -50,8 +50,20 @@ impl IkeSa {
     pub(crate) fn destroy_child(&mut self, env: &mut Env<'_>, id: UniqueId) {
         self.set_child_state(id, ChildSaState::Destroying);
         if let Some(index) = self.children.iter().position(|child| child.unique_id == id) {
-            self.children.remove(index).uninstall(env);
+            let child = self.children.remove(index);
+            self.uninstall(env, child);
         }
+    }
+
+    /// Removes all that a CHILD_SA has in the data plane, and tells what it carried if somebody counts.
+    pub(super) fn uninstall(&mut self, env: &Env<'_>, mut child: ChildSa) {
+        if env.settings.accounting && child.installed_at.is_some() {
+            let received = child.usage(env, Direction::In).unwrap_or_default();
+            let sent =
+                child.sent.take().map(|sent| *sent).or_else(|| child.usage(env, Direction::Out)).unwrap_or_default();
+            self.event(Event::ChildUsed { child: child.unique_id, received, sent });
+        }
+        child.uninstall(env);
     }
 
     /// Tells observers that a CHILD_SA is up or down.

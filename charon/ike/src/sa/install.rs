@@ -150,6 +150,9 @@ impl ChildSa {
         self.remove_policies(env, Direction::Out);
         if self.installed.contains(Installed::OUTBOUND_SA) {
             self.installed -= Installed::OUTBOUND_SA;
+            if env.settings.accounting {
+                self.sent = self.usage(env, Direction::Out).map(Box::new);
+            }
             // a SA that expired meanwhile is gone already
             let _ = self.outbound().map(|id| env.kernel.delete_sa(&id));
         }

@@ -186,8 +186,8 @@ impl IkeSa {
         for mut task in queued.chain(exchanges.active).chain(exchanges.passive) {
             task.abandon(self, env);
         }
-        for mut child in std::mem::take(&mut self.children) {
-            child.uninstall(env);
+        for child in std::mem::take(&mut self.children) {
+            self.uninstall(env, child);
         }
         // after the CHILD_SAs, which use the addresses
         self.assigned = None;

@@ -14,7 +14,8 @@ fn pools_are_loaded_listed_and_unloaded() {
     assert_eq!(flat(all.section("v4").unwrap()), ["base=10.3.0.1", "size=14", "online=0", "offline=0"]);
 
     let (alice, remote) = (Identity::parse("alice"), SocketAddr::from(([192, 0, 2, 1], 500)));
-    let who = PoolClient { identity: &alice, remote, taken: &[], version: IkeVersion::V2 };
+    let who =
+        PoolClient { ike_sa: UniqueId::new(1).unwrap(), identity: &alice, remote, taken: &[], version: IkeVersion::V2 };
     let acquire =
         |pool: &str, any: &str| fixture.pools.acquire(&[pool.to_owned()], &who, any.parse().unwrap()).unwrap();
     let leases = [acquire("v4", "0.0.0.0"), acquire("v6", "::")];

@@ -198,7 +198,13 @@ impl Task for ConfigResponder {
         let (Some(config), Some(identity)) = (sa.config().cloned(), sa.peer_id().cloned()) else {
             return Ok(Progress::Done);
         };
-        let client = Client { identity: &identity, remote: sa.remote, taken: &[], version: IkeVersion::V2 };
+        let client = Client {
+            ike_sa: sa.unique_id(),
+            identity: &identity,
+            remote: sa.remote,
+            taken: &[],
+            version: IkeVersion::V2,
+        };
         let addresses = self.assign(sa, env, &config.pools, &client);
         let failure = match (self.requested.is_empty(), addresses.is_empty()) {
             (false, true) => Some(NotifyType::InternalAddressFailure),

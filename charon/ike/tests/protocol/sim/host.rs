@@ -422,6 +422,9 @@ fn describe_event(event: &Event) -> String {
             format!("CHILD_SA {} {}", child.unique_id, if *up { "up" } else { "down" })
         }
         Event::ChildFailed { child } => format!("CHILD_SA {child} failed"),
+        Event::ChildUsed { child, received, sent } => {
+            format!("CHILD_SA {child} carried {} and {} bytes", received.bytes, sent.bytes)
+        }
         Event::ChildRekey { old, new, .. } => format!("CHILD_SA {} rekeyed by {}", old.unique_id, new.unique_id),
         Event::Explained(why) => format!("explained: {why}"),
         Event::Alert(alert) => format!("alert {}", alert.name()),
