@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod manager;
 pub mod net;
 pub mod pools;
+pub mod radius;
 pub mod settings;
 pub mod traps;
 pub mod updown;

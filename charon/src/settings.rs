@@ -73,6 +73,7 @@ pub fn ike(settings: &Settings) -> IkeSettings {
         prefer_best_path: flag("prefer_best_path", defaults.prefer_best_path),
         check_current_path: flag("check_current_path", defaults.check_current_path),
         retry_initiate_interval: s.get_time("retry_initiate_interval", defaults.retry_initiate_interval),
+        accounting: crate::radius::is_accounting(settings),
         eap: eap(settings),
         redirect: redirect(&s),
     }

@@ -35,6 +35,8 @@ pub enum DaemonAlert {
     InvalidIkeSpi,
     /// A datagram had an invalid header.
     ParseErrorHeader,
+    /// No RADIUS server answers.
+    RadiusNotResponding,
 }
 
 impl DaemonAlert {
@@ -44,6 +46,7 @@ impl DaemonAlert {
             Self::ShutdownSignal => "shutdown-signal",
             Self::InvalidIkeSpi => "invalid-ike-spi",
             Self::ParseErrorHeader => "parse-error-header",
+            Self::RadiusNotResponding => "radius-not-responding",
         }
     }
 }

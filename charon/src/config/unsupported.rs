@@ -5,7 +5,7 @@
 //! Options that only mean something to IKEv1 (`aggressive`, `pull`, `dpd_timeout`, `xauth_id`) or to EAP (`eap_id`,
 //! `aaa_id`) are without effect on an IKEv2 connection with other authentication, as in strongSwan.
 
-use ike::config::{AuthClass, AuthRound, ChildConfig, EapMethod, IkeVersion, Mode, Ocsp, PeerConfig, PerCpuSas};
+use ike::config::{AuthClass, AuthRound, ChildConfig, IkeVersion, Mode, Ocsp, PeerConfig, PerCpuSas};
 use strongswan::log;
 
 use super::LoadError;
@@ -39,7 +39,6 @@ fn connection(peer: &PeerConfig) -> Option<Refusal> {
 fn round(round: &AuthRound) -> Option<Refusal> {
     match round.class {
         AuthClass::Any | AuthClass::Pubkey | AuthClass::Psk => None,
-        AuthClass::Eap(EapMethod::Radius) => Some(("auth", "EAP-RADIUS is not supported")),
         AuthClass::Eap(method) if !ike::eap::is_supported(method) => Some(("auth", "this EAP method is not supported")),
         AuthClass::Eap(_) => None,
         AuthClass::Xauth(_) => Some(("auth", "XAuth is not supported")),
@@ -88,7 +87,7 @@ mod tests {
         assert_eq!(check(Message::new()), "");
         let psk = Message::new().with("auth", "psk").with("eap_id", "nobody");
         assert_eq!(check(Message::new().with("version", "2").with("aggressive", "yes").with_section("local", psk)), "");
-        for method in ["eap", "eap-md5", "eap-mschapv2", "eap-gtc", "eap-dynamic"] {
+        for method in ["eap", "eap-md5", "eap-mschapv2", "eap-gtc", "eap-dynamic", "eap-radius"] {
             assert_eq!(check(Message::new().with_section("remote", Message::new().with("auth", method))), "");
         }
         assert_eq!(child(Message::new().with("mode", "transport").with("mark_in", "42").with("ipcomp", "yes")), "");
@@ -104,7 +103,6 @@ mod tests {
         let auth = |method| Message::new().with("auth", method);
         for (section, key, reason) in [
             (Message::new().with("version", "1"), "version", "IKEv1 is"),
-            (Message::new().with_section("remote", auth("eap-radius")), "auth", "EAP-RADIUS is"),
             (Message::new().with_section("remote", auth("eap-otp")), "auth", "this EAP method is"),
             (Message::new().with_section("local-2", auth("xauth")), "auth", "XAuth is"),
         ] {

@@ -10,7 +10,7 @@ mod scripts;
 mod start_gate;
 
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -36,6 +36,7 @@ use crate::kernel::{self, DataPlane, DataPlaneError};
 use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
 use crate::net::{Delivery, NoSockets, Receiver, Sender, Sockets};
 use crate::pools::{AttributesForAll, Pcscf, PcscfConnections, Pools, Resolve, ResolveSettings};
+use crate::radius::{Dae, Radius, RadiusPools};
 use crate::settings;
 use crate::traps::Traps;
 use crate::updown::{ScriptDns, Updown, UpdownSettings};
@@ -103,6 +104,8 @@ pub struct Base {
     ports: OnceLock<(u16, u16)>,
     /// What the data plane does about new settings, once there is one.
     on_reload: OnceLock<fn(&Settings)>,
+    /// RADIUS servers and what goes with them, while the daemon runs.
+    radius: OnceLock<Weak<Radius>>,
 }
 
 impl Base {
@@ -118,6 +121,7 @@ impl Base {
             options,
             ports: OnceLock::new(),
             on_reload: OnceLock::new(),
+            radius: OnceLock::new(),
         };
         base.apply(&base.settings.lock());
         Arc::new(base)
@@ -149,6 +153,9 @@ impl Base {
         set_rdn_matching(settings::rdn_matching(settings));
         if let Some(reload) = self.on_reload.get() {
             reload(settings);
+        }
+        if let Some(radius) = self.radius.get().and_then(Weak::upgrade) {
+            radius.reload(settings);
         }
     }
 
@@ -204,6 +211,8 @@ pub struct Daemon {
     traps: Arc<Traps>,
     resolve: Arc<Resolve>,
     updown: Arc<Updown>,
+    radius: Arc<Radius>,
+    dae: Mutex<Option<Dae>>,
     vici: Mutex<Option<Server>>,
     data_plane: Arc<DataPlane>,
     start_gate: Arc<StartGate>,
@@ -236,6 +245,8 @@ impl Daemon {
         let sender = Sender::new(sockets, settings::send_delay(&settings));
         let connections = Arc::new(Connections::new(Arc::new(NameCache::start()?), port));
         let pools = Arc::new(Pools::new(Arc::clone(&base.attributes)));
+        let radius = Radius::new(&settings, &bus, &processor);
+        let _first = base.radius.set(Arc::downgrade(&radius));
         let resolve = Arc::new(Resolve::new(ResolveSettings::from_settings(&settings), Arc::clone(&processor)));
         let updown_settings = UpdownSettings::from_settings(&settings);
         let mut handlers: Arc<dyn AttributeHandlers> = Arc::<Resolve>::clone(&resolve);
@@ -251,8 +262,9 @@ impl Daemon {
                 config: Arc::<Connections>::clone(&connections),
                 credentials: Arc::clone(&base.credentials),
                 kernel: data_plane.kernel(),
-                pools: Arc::<Pools>::clone(&pools),
+                pools: Arc::new(RadiusPools::before(&radius, Arc::<Pools>::clone(&pools))),
                 handlers,
+                aaa: Arc::new(Arc::clone(&radius)),
                 bus: Arc::clone(&bus),
                 sender: sender.clone(),
                 processor: Arc::clone(&processor),
@@ -267,6 +279,12 @@ impl Daemon {
         let controller = Controller::new(Arc::clone(&manager), Arc::clone(&traps), control_log, &bus);
         bus.add(Arc::<Traps>::clone(&traps));
         bus.add(Arc::<Updown>::clone(&updown));
+        radius.serve(&manager);
+        // tunnels are worth having without it, too
+        let dae = Dae::start(&settings, &radius).unwrap_or_else(|error| {
+            log!(CFG, 1, "{error}");
+            None
+        });
         processor.start(settings::processor(&settings))?;
         let delivery = Delivery {
             processor: Arc::clone(&processor),
@@ -301,6 +319,8 @@ impl Daemon {
             traps,
             resolve,
             updown,
+            radius,
+            dae: Mutex::new(dae),
             vici: Mutex::new(Some(vici)),
             data_plane: Arc::new(data_plane),
             start_gate,
@@ -364,9 +384,11 @@ impl Daemon {
         self.bus.alert(&DaemonAlert::ShutdownSignal);
         // Nobody's answer is waited for, and what peers send must not keep the workers from the goodbyes.
         self.receiver.stop();
+        drop(self.dae.lock().take());
         let stuck = self.manager.flush(PATIENCE);
         self.traps.flush();
         self.updown.finish(PATIENCE);
+        self.radius.finish(PATIENCE);
         if stuck == 0 {
             self.processor.shutdown();
         } else {

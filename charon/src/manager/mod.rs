@@ -7,6 +7,7 @@
 //! Listings look at IKE_SAs that rest in place; one that is busy is asked to show itself when it is checked in
 //! ([`Manager::snapshot`]).
 
+mod aaa;
 mod aliases;
 mod create;
 mod half_open;
@@ -40,6 +41,7 @@ use initial::InitialRequests;
 use resident::{Resident, Work};
 use table::Table;
 
+pub use aaa::{Aaa, Answered, Asker, NoAaa};
 pub use create::{InitiateError, Initiated};
 pub use half_open::{HalfOpen, HalfOpenEntry};
 pub use numbers::{NumberSettings, Numbers};
@@ -85,6 +87,8 @@ pub struct Surroundings {
     pub pools: Arc<dyn Pools>,
     /// Uses for attributes that peers assign.
     pub handlers: Arc<dyn AttributeHandlers>,
+    /// AAA servers.
+    pub aaa: Arc<dyn Aaa>,
     /// Observers.
     pub bus: Arc<Bus>,
     /// The sockets.

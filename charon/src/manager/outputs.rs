@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use ike::eap::AaaAnswer;
 use ike::ids::UniqueId;
 use ike::{DuplicateAction, Event, IkeSa, Input, Output};
 use strongswan::log;
@@ -35,8 +34,7 @@ impl Manager {
                     self.around.bus.raise(&resident.sa, &event);
                 }
                 Output::Resolve(config) => self.resolve(id, &config),
-                // connections that would need one are not loaded
-                Output::Aaa(_) => self.ask_nobody(id),
+                Output::Aaa(request) => self.ask_aaa(resident, request),
                 Output::Duplicate { id, action } => self.replace(id, action),
                 Output::Trap(child) => {
                     if let (Some(install), Some(config)) = (self.traps.get(), resident.sa.config()) {
@@ -47,11 +45,6 @@ impl Manager {
             }
         }
         Fate::Stays
-    }
-
-    /// There is no AAA server. The IKE_SA is checked out by this very worker, who finds the answer in the mailbox.
-    fn ask_nobody(self: &Arc<Self>, id: UniqueId) {
-        self.input(id, Input::Aaa(AaaAnswer::Unavailable));
     }
 
     /// Registers the successor of an IKE_SA.

@@ -62,6 +62,7 @@ impl Node {
                 kernel: Arc::<FakeKernel>::clone(&kernel),
                 pools: Arc::new(NoAttributes),
                 handlers: Arc::new(NoAttributes),
+                aaa: Arc::new(NoAaa),
                 bus: Arc::clone(&bus),
                 sender: sender.clone(),
                 processor: Arc::clone(&processor),
