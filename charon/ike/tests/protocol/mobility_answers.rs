@@ -141,7 +141,7 @@ fn a_responder_cannot_move_us() {
         sim.sent[seen].clone()
     };
     let mut header = request.header().unwrap();
-    header.exchange = ike::wire::ExchangeType::Informational;
+    header.exchange = ExchangeType::Informational;
     let payloads =
         [Notify::new(NotifyType::UpdateSaAddresses).into(), Notify::with_data(NotifyType::Cookie2, &[5; 8]).into()];
     let forged = from_elsewhere(&sim, B, [192, 0, 2, 99], request);
@@ -166,7 +166,7 @@ fn a_long_list_is_cut() {
         sim.sent[seen].clone()
     };
     let mut header = request.header().unwrap();
-    header.exchange = ike::wire::ExchangeType::Informational;
+    header.exchange = ExchangeType::Informational;
     let list: Vec<Payload> = (0..20_u8).map(|n| Notify::additional_address([203, 0, 113, n].into()).into()).collect();
     sim.deliver_instead(request, header, &list);
     sim.net.clear();
@@ -191,7 +191,7 @@ fn who_does_not_use_it_does_not_follow() {
         sim.sent[seen].clone()
     };
     let mut header = request.header().unwrap();
-    header.exchange = ike::wire::ExchangeType::Informational;
+    header.exchange = ExchangeType::Informational;
     let update =
         [Notify::new(NotifyType::UpdateSaAddresses).into(), Notify::with_data(NotifyType::Cookie2, &[5; 8]).into()];
     let forged = from_elsewhere(&sim, A, [192, 0, 2, 99], request);
