@@ -20,9 +20,12 @@ impl Job for Roam {
         let ids = manager.ike_sas();
         let what = if address { "address/link" } else { "route" };
         log!(KNL, 2, "roaming {} IKE_SAs due to {what} change", ids.len());
-        for id in ids {
-            manager.input(id, Input::Roam { address });
-        }
+        // an IKE_SA that is being worked on is told later, and asks for itself
+        manager.kernel().look_up_once(&mut || {
+            for id in &ids {
+                manager.input(*id, Input::Roam { address });
+            }
+        });
         Outcome::Done
     }
 }

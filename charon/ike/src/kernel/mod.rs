@@ -129,6 +129,11 @@ pub trait Kernel: Send + Sync {
         Vec::new()
     }
 
+    /// Runs `work`, within which the calling thread may be told about ways and addresses as they were when it began.
+    fn look_up_once(&self, work: &mut dyn FnMut()) {
+        work();
+    }
+
     /// Makes `address` one of this machine's until the result is dropped. `outer` is our address on the way to the peer
     /// that assigned it. An address may be installed several times.
     ///

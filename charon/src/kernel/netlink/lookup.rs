@@ -2,9 +2,14 @@
 //!
 //! The kernel's answer to "how is this reached" goes through all tables. Ours leads into tunnels and names addresses
 //! behind them as source, which must not become the outer address of the next tunnel.
+//!
+//! Asking the kernel for all its routes takes long where there are many. Whoever has to look up many ways at once does so
+//! within [`look_up_once`].
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use netlink_packet_core::NLM_F_DUMP;
 use netlink_packet_route::RouteNetlinkMessage;
@@ -13,6 +18,53 @@ use strongswan::host::{AddressRange, Family};
 
 use super::route::{ip, nexthop_attributes};
 use super::{LocalAddress, NetlinkError, Network, Nexthop};
+
+/// What the kernel said since [`look_up_once`] began.
+#[derive(Default)]
+struct Kept {
+    ipv4: Option<Rc<[RouteMessage]>>,
+    ipv6: Option<Rc<[RouteMessage]>>,
+    addresses: Option<Rc<[LocalAddress]>>,
+}
+
+thread_local! {
+    static KEPT: RefCell<Option<Kept>> = const { RefCell::new(None) };
+}
+
+/// Runs `work`, within which the kernel is asked only once for each family's routes and for addresses. What changes
+/// meanwhile is not seen; the monitor tells about it.
+pub(in crate::kernel) fn look_up_once(work: &mut dyn FnMut()) {
+    /// Forgets, even if there is a panic.
+    struct Forget;
+    impl Drop for Forget {
+        fn drop(&mut self) {
+            KEPT.take();
+        }
+    }
+    KEPT.replace(Some(Kept::default()));
+    let _forget = Forget;
+    work();
+}
+
+/// The kept value that `place` finds, or a new one, which is kept if anything is.
+fn kept<T: ?Sized>(
+    place: fn(&mut Kept) -> &mut Option<Rc<T>>,
+    ask: impl FnOnce() -> Result<Rc<T>, NetlinkError>,
+) -> Result<Rc<T>, NetlinkError> {
+    let known = KEPT.with_borrow_mut(|all| all.as_mut().and_then(|all| place(all).clone()));
+    match known {
+        Some(known) => Ok(known),
+        None => {
+            let new = ask()?;
+            KEPT.with_borrow_mut(|all| {
+                if let Some(all) = all {
+                    *place(all) = Some(Rc::clone(&new));
+                }
+            });
+            Ok(new)
+        }
+    }
+}
 
 /// A route as far as lookups care.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +83,7 @@ impl Network {
         let Some(hop) = self.routes_past(destination, table)?.first().copied() else { return Ok(None) };
         let source = match hop.source {
             Some(source) => Some(source),
-            None => choose(&self.addresses()?, hop.interface, hop.gateway.unwrap_or(destination)),
+            None => choose(&self.known_addresses()?, hop.interface, hop.gateway.unwrap_or(destination)),
         };
         Ok(Some(Nexthop { source, ..hop }))
     }
@@ -41,16 +93,36 @@ impl Network {
     /// # Errors
     /// As the kernel reports.
     pub(super) fn routes_past(&self, destination: IpAddr, table: u32) -> Result<Vec<Nexthop>, NetlinkError> {
-        let mut request = RouteMessage::default();
-        request.header.address_family = super::route::family(destination);
-        let answers = self.request(RouteNetlinkMessage::GetRoute(request), NLM_F_DUMP)?;
-        let candidates = answers.iter().filter_map(|answer| match answer {
-            RouteNetlinkMessage::NewRoute(route) => candidate(route, destination, table),
-            _ => None,
-        });
+        let routes = self.routes(Family::of(destination))?;
+        let candidates = routes.iter().filter_map(|route| candidate(route, destination, table));
         let mut candidates: Vec<_> = candidates.collect();
         candidates.sort_by_key(|candidate| (Reverse(candidate.prefix_len), candidate.metric));
         Ok(candidates.into_iter().map(|candidate| candidate.hop).collect())
+    }
+}
+
+impl Network {
+    /// All routes of a family.
+    fn routes(&self, family: Family) -> Result<Rc<[RouteMessage]>, NetlinkError> {
+        let place: fn(&mut Kept) -> &mut Option<Rc<[RouteMessage]>> = match family {
+            Family::Ipv4 => |kept| &mut kept.ipv4,
+            Family::Ipv6 => |kept| &mut kept.ipv6,
+        };
+        kept(place, || {
+            let mut request = RouteMessage::default();
+            request.header.address_family = super::route::family_of(family);
+            let answers = self.request(RouteNetlinkMessage::GetRoute(request), NLM_F_DUMP)?;
+            let routes = answers.into_iter().filter_map(|answer| match answer {
+                RouteNetlinkMessage::NewRoute(route) => Some(route),
+                _ => None,
+            });
+            Ok(routes.collect())
+        })
+    }
+
+    /// Every address of this machine that can be used.
+    pub(super) fn known_addresses(&self) -> Result<Rc<[LocalAddress]>, NetlinkError> {
+        kept(|kept| &mut kept.addresses, || self.addresses().map(Rc::from))
     }
 }
 

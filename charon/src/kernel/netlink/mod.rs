@@ -11,6 +11,7 @@ mod tests;
 mod virtual_ips;
 mod xfrm;
 
+pub(in crate::kernel) use lookup::look_up_once;
 pub(in crate::kernel) use monitor::{Monitor, MonitorSettings};
 pub use outside::InterfaceFilter;
 pub(in crate::kernel) use outside::Outside;

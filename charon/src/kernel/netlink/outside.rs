@@ -100,7 +100,7 @@ impl Outside {
     }
 
     fn usable_addresses(&self) -> Result<Vec<LocalAddress>, NetlinkError> {
-        let mut addresses = self.network.addresses()?;
+        let mut addresses = self.network.known_addresses()?.to_vec();
         addresses.retain(|local| self.has_interface(local.interface) && !self.is_virtual(local.address));
         Ok(addresses)
     }

@@ -243,11 +243,11 @@ fn is_unreachable(error: &NetlinkError) -> bool {
     matches!(error.errno(), Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL))
 }
 
-pub(super) fn family(address: IpAddr) -> AddressFamily {
+fn family(address: IpAddr) -> AddressFamily {
     family_of(Family::of(address))
 }
 
-fn family_of(family: Family) -> AddressFamily {
+pub(super) fn family_of(family: Family) -> AddressFamily {
     match family {
         Family::Ipv4 => AddressFamily::Inet,
         Family::Ipv6 => AddressFamily::Inet6,

@@ -138,3 +138,35 @@ fn lookups_leave_our_table_out() {
         assert_eq!(network.route_past(inner, 220).unwrap().and_then(|hop| hop.source), Some(inner));
     });
 }
+
+/// A gateway that roams asks for a thousand peers at once.
+#[test]
+fn a_thousand_lookups_ask_the_kernel_once() {
+    in_namespace(|network| {
+        up();
+        network.add_address(LO, ([192, 0, 2, 1].into(), 32)).unwrap();
+        for n in 0..=255_u8 {
+            network.add_route(&unicast(([10, n, 0, 0].into(), 16), 254)).unwrap();
+        }
+        let virtual_ips = VirtualIps::open(InstallVirtualIps::No, None).unwrap();
+        let outside = Outside::open(220, InterfaceFilter::All, None, virtual_ips).unwrap();
+        let home = Some(IpAddr::from([192, 0, 2, 1]));
+        let look_up = || {
+            let before = std::time::Instant::now();
+            for n in 0..1000_u16 {
+                let [high, low] = n.to_be_bytes();
+                assert_eq!(outside.source_address([10, low, high, 1].into(), home), home);
+                assert_eq!(outside.local_addresses(), Vec::<IpAddr>::new());
+            }
+            before.elapsed()
+        };
+        let one_by_one = look_up();
+        let mut at_once = std::time::Duration::MAX;
+        look_up_once(&mut || at_once = look_up());
+        // seen in a debug build: 1.0 s, at once 0.2 s
+        assert!(at_once * 2 < one_by_one, "a thousand: {at_once:?} instead of {one_by_one:?}");
+        // what changes later is seen
+        network.delete_address(LO, ([192, 0, 2, 1].into(), 32)).unwrap();
+        assert_ne!(outside.source_address([10, 1, 1, 1].into(), home), home);
+    });
+}

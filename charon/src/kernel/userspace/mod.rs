@@ -44,7 +44,7 @@ use strongswan::processing::monotonic;
 use strongswan::selectors::TrafficSelector;
 use strongswan::sync::Mutex;
 
-use super::netlink::{NetlinkError, Network, Outside, VirtualIps};
+use super::netlink::{NetlinkError, Network, Outside, VirtualIps, look_up_once};
 use super::{EventSink, KernelEvent};
 use crate::net::EspSink;
 use routes::{RouteError, Routes, Routing};
@@ -353,6 +353,10 @@ impl Kernel for Userspace {
 
     fn local_addresses(&self) -> Vec<IpAddr> {
         self.outside.local_addresses()
+    }
+
+    fn look_up_once(&self, work: &mut dyn FnMut()) {
+        look_up_once(work);
     }
 
     fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {

@@ -49,7 +49,7 @@ use strongswan::sync::Mutex;
 
 use super::options::{bypass, enable_udp_encap};
 use super::socket::NetlinkSocket;
-use super::{NetlinkError, Network, Outside, VirtualIps};
+use super::{NetlinkError, Network, Outside, VirtualIps, look_up_once};
 use crate::kernel::EventSink;
 use crate::net::IkeSockets;
 use events::Events;
@@ -556,6 +556,10 @@ impl Kernel for Netlink {
 
     fn local_addresses(&self) -> Vec<IpAddr> {
         self.outside.local_addresses()
+    }
+
+    fn look_up_once(&self, work: &mut dyn FnMut()) {
+        look_up_once(work);
     }
 
     fn add_virtual_ip(&self, address: IpAddr, outer: IpAddr) -> Result<Box<dyn Held>, KernelError> {
