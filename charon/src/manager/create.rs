@@ -123,7 +123,7 @@ impl Manager {
         let mut resident = Box::new(Resident::new(sa, registration));
         resident.registration.update(&resident.sa, false);
         let first = on_start.unwrap_or_else(|| Box::new(|_| ()));
-        self.work(key_of(spi), resident, Work::Watched { input: Input::Initiate(child), first });
+        self.work(resident, Work::Watched { input: Input::Initiate(child), first });
     }
 
     /// Makes an IKE_SA for an IKE_SA_INIT request, unless it is a retransmit.
@@ -154,7 +154,7 @@ impl Manager {
         let mut resident = Box::new(Resident::new(sa, registration));
         resident.half_open = half_open;
         resident.initial = Some(claim);
-        self.work(key_of(spi), resident, Work::Input(input));
+        self.work(resident, Work::Input(input));
     }
 
     fn check_limits(&self) -> Result<(), InitiateError> {

@@ -152,6 +152,7 @@ fn likeness(config: &PeerConfig) -> u64 {
 pub(crate) struct Registration {
     indexes: Arc<Indexes>,
     id: UniqueId,
+    key: u64,
     config: Option<Arc<PeerConfig>>,
     peer: Option<Box<PeerKey>>,
     peer_state: Option<(SocketAddr, IkeSaState)>,
@@ -162,7 +163,19 @@ impl Registration {
     /// Enters an IKE_SA with its key in the table.
     pub(crate) fn new(indexes: &Arc<Indexes>, id: UniqueId, key: u64) -> Self {
         indexes.keys.lock().insert(u64::from(id.get()), key);
-        Self { indexes: Arc::clone(indexes), id, config: None, peer: None, peer_state: None, children: SmallVec::new() }
+        let (config, peer, peer_state, children) = (None, None, None, SmallVec::new());
+        Self { indexes: Arc::clone(indexes), id, key, config, peer, peer_state, children }
+    }
+
+    /// Its key in the table.
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// It has another key now.
+    pub(crate) fn set_key(&mut self, key: u64) {
+        self.key = key;
+        self.indexes.keys.lock().insert(u64::from(self.id.get()), key);
     }
 
     /// Brings the entries up to date with the IKE_SA; `children` tells that its CHILD_SAs changed.

@@ -60,7 +60,7 @@ impl Manager {
         let registration = Registration::new(&self.indexes, sa.unique_id(), key);
         let mut resident = Box::new(Resident::new(sa, registration));
         resident.registration.update(&resident.sa, true);
-        self.settle(key, resident);
+        self.settle(resident);
     }
 
     /// Tells another IKE_SA that it is replaced. Not on this worker: it has an IKE_SA checked out.

@@ -43,20 +43,36 @@ impl Manager {
 
     /// Brings an input to an IKE_SA. `false` if it does not exist.
     pub fn input(self: &Arc<Self>, id: UniqueId, input: Input) -> bool {
-        self.indexes.key(id).is_some_and(|key| self.post(key, Work::Input(input)))
+        self.bring(id, Work::Input(input))
     }
 
     /// Brings an input to an IKE_SA, with `first` called on the thread that works on it before it takes effect. `false` if it
     /// does not exist.
     pub fn input_watched(self: &Arc<Self>, id: UniqueId, input: Input, first: OnStart) -> bool {
-        self.indexes.key(id).is_some_and(|key| self.post(key, Work::Watched { input, first }))
+        self.bring(id, Work::Watched { input, first })
+    }
+
+    /// Brings work to the IKE_SA of that number, whatever its SPI is.
+    fn bring(self: &Arc<Self>, id: UniqueId, mut work: Work) -> bool {
+        while let Some(key) = self.indexes.key(id) {
+            match self.table.post(key, work) {
+                // it got another SPI in between
+                Posted::Gone(back) if self.indexes.key(id).is_some_and(|now| now != key) => work = back,
+                posted => return self.posted(posted),
+            }
+        }
+        false
     }
 
     /// Brings work to an IKE_SA: does it, or leaves it to whoever works on the IKE_SA. `false` if there is no such IKE_SA.
     pub(super) fn post(self: &Arc<Self>, key: u64, work: Work) -> bool {
-        match self.table.post(key, work) {
+        self.posted(self.table.post(key, work))
+    }
+
+    fn posted(self: &Arc<Self>, posted: Posted<Resident, Work>) -> bool {
+        match posted {
             Posted::Yours(resident, work) => {
-                self.work(key, resident, work);
+                self.work(resident, work);
                 true
             }
             Posted::Queued => true,
@@ -92,8 +108,8 @@ impl Manager {
     }
 
     /// Works on a checked-out IKE_SA until nothing waits for it.
-    pub(super) fn work(self: &Arc<Self>, key: u64, resident: Box<Resident>, work: Work) {
-        let mut checkout = Checkout { manager: self, key, resident: Some(resident), before: None };
+    pub(super) fn work(self: &Arc<Self>, resident: Box<Resident>, work: Work) {
+        let mut checkout = Checkout { manager: self, resident: Some(resident), before: None };
         checkout.before = set_context(checkout.resident.as_ref().map(|r| r.context.clone()));
         let mut next = Some(work);
         while let (Some(work), Some(resident)) = (next.take(), &mut checkout.resident) {
@@ -108,8 +124,8 @@ impl Manager {
     }
 
     /// Carries out outputs that an IKE_SA has without having been given work, and checks it in.
-    pub(super) fn settle(self: &Arc<Self>, key: u64, resident: Box<Resident>) {
-        self.work(key, resident, Work::Look(Box::new(|_| ())));
+    pub(super) fn settle(self: &Arc<Self>, resident: Box<Resident>) {
+        self.work(resident, Work::Look(Box::new(|_| ())));
     }
 
     /// Does a piece of work, in silence if somebody unknown has made enough of a noise.
@@ -175,6 +191,8 @@ impl Manager {
             }
             Work::Look(look) => look(&resident.sa),
         }
+        // before its first message under a new SPI can be answered
+        self.follow_spi(resident);
         let mut changes = Changes::default();
         let fate = self.carry_out(resident, &mut changes);
         if matches!(fate, Fate::Stays) {
@@ -182,6 +200,25 @@ impl Manager {
             self.set_timer(resident);
         }
         fate
+    }
+
+    /// An initiator that starts over has a new SPI, by which answers and others have to find it.
+    fn follow_spi(&self, resident: &mut Resident) {
+        let Some(spi) = resident.sa.id().local() else { return };
+        let (old, new) = (resident.registration.key(), key_of(spi));
+        if old == new {
+            return;
+        }
+        if !self.table.reserve(new) {
+            // random bits enough to make this a broken generator
+            log!(MGR, 0, "SPI {spi} of an IKE_SA that starts over is in use");
+            return;
+        }
+        resident.registration.set_key(new);
+        for work in self.table.remove(old) {
+            // into the mailbox of what is checked out
+            let _queued = self.table.post(new, work);
+        }
     }
 
     pub(super) fn handle(&self, resident: &mut Resident, input: Input, now: MonoTime) {
@@ -251,7 +288,6 @@ impl Job for TimeoutJob {
 /// A checked-out IKE_SA. If a panic drops it the IKE_SA is lost, and nothing else.
 struct Checkout<'m> {
     manager: &'m Arc<Manager>,
-    key: u64,
     resident: Option<Box<Resident>>,
     before: Option<Context>,
 }
@@ -260,7 +296,7 @@ impl Checkout<'_> {
     /// Gives the IKE_SA back, or goes on with what arrived meanwhile.
     fn check_in(&mut self) -> Option<Work> {
         let resident = self.resident.take()?;
-        let (resident, work) = self.manager.table.check_in(self.key, resident)?;
+        let (resident, work) = self.manager.table.check_in(resident.registration.key(), resident)?;
         set_context(Some(resident.context.clone()));
         self.resident = Some(resident);
         Some(work)
@@ -269,7 +305,7 @@ impl Checkout<'_> {
     /// Removes the IKE_SA.
     fn destroy(&mut self) {
         let Some(resident) = self.resident.take() else { return };
-        self.manager.forget(self.key, resident);
+        self.manager.forget(resident);
     }
 }
 
@@ -281,7 +317,7 @@ impl Drop for Checkout<'_> {
             for sa in resident.registration.sas() {
                 let _gone_already = self.manager.around.kernel.delete_sa(&sa);
             }
-            self.manager.forget(self.key, resident);
+            self.manager.forget(resident);
         }
         set_context(self.before.take());
     }
@@ -289,8 +325,8 @@ impl Drop for Checkout<'_> {
 
 impl Manager {
     /// Drops an IKE_SA that is checked out, and tells whoever waits for it.
-    fn forget(&self, key: u64, resident: Box<Resident>) {
-        let id = resident.sa.unique_id();
+    fn forget(&self, resident: Box<Resident>) {
+        let (id, key) = (resident.sa.unique_id(), resident.registration.key());
         if let Some((timer, _)) = resident.timer {
             self.around.processor.scheduler().cancel(timer);
         }
