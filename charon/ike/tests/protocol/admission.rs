@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use ike::testing::{self, Direction, Pending, admits};
-use ike::wire::{ExchangeType, Header, HeaderFlags, MessageId, PayloadType};
-use ike::{IkeSa, IkeSaState, Input, Role};
+use ike::wire::{ExchangeType, Header, HeaderFlags, Message, MessageId, PayloadType};
+use ike::{IkeSa, IkeSaState, Input, Role, UniqueIds};
 
 use crate::sim::net::{Datagram, Fate};
 use crate::sim::{A, B, Sim};
@@ -66,6 +66,14 @@ fn reach(state: IkeSaState, role: Role) -> Option<(Sim, usize)> {
             lose_all(&mut sim);
             sim.input(host, Input::TerminateIke { force: false });
         }
+        IkeSaState::Created if role == Role::Initiator => {
+            // its peer's name is being resolved
+            let peer = std::sync::Arc::clone(&sim.hosts[A].connections.0[0]);
+            let mut rng = sim.rng.fork();
+            let (id, spi) = (sim.hosts[A].ids.ike_sa_id(), sim.hosts[A].ids.ike_spi(&mut rng, None));
+            let sa = IkeSa::initiator(id, spi, peer, sim.now);
+            sim.hosts[A].sas.push(sa);
+        }
         // a responder in CREATED exists only within one input; nothing makes an IKE_SA passive, or keeps one that is gone
         IkeSaState::Created | IkeSaState::Passive | IkeSaState::Destroying => return None,
     }
@@ -95,7 +103,17 @@ fn deliver(sim: &mut Sim, host: usize, direction: Direction, exchange: ExchangeT
     let message_id: MessageId = if direction == Direction::Response { next } else { expected };
     let header = Header { initiator_spi: id.initiator, responder_spi: id.responder, exchange, flags, message_id };
     let (from, to) = (sa.remote(), sa.local());
-    let data = testing::forge(sa, &mut rng, &header, PayloadType::NoNext, &[]).unwrap();
+    // without keys nobody can protect anything: no key fits
+    let data = testing::forge(sa, &mut rng, &header, PayloadType::NoNext, &[]);
+    let data = data.unwrap_or_else(|_| {
+        let mut data = Message::new(header).encode_plain().unwrap();
+        data[16] = PayloadType::Encrypted.number();
+        data.extend([0, 0, 0, 36]);
+        data.extend([0; 32]);
+        let length = u32::try_from(data.len()).unwrap();
+        data[24..28].copy_from_slice(&length.to_be_bytes());
+        data
+    });
     sim.deliver(Datagram { from, to, data });
 }
 

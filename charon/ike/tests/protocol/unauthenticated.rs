@@ -179,3 +179,40 @@ fn a_second_round_may_lead_to_another_connection() {
     assert_eq!(&*sim.hosts[B].snapshots()[0].config.as_ref().unwrap().name, "second");
     assert_eq!(sim.trace.count("switching to peer config"), 2);
 }
+
+#[test]
+fn a_second_round_leads_to_no_connection_that_proves_us_otherwise() {
+    // We have proved ourselves by the pre-shared key of `first`: a connection that demands a signature of us is none to end
+    // with, whatever the peer proves.
+    for class in [AuthClass::Psk, AuthClass::Pubkey] {
+        let mut sim = Sim::pair();
+        let round =
+            |id: &str| AuthRound { class: AuthClass::Psk, id: Some(Identity::parse(id)), ..AuthRound::default() };
+        for host in [A, B] {
+            let secret = Secret::from(&b"the second one"[..]);
+            let owners = vec![Identity::parse("second.strongswan.org")];
+            sim.hosts[host].credentials.add_secret(SharedSecret::new(SecretKind::Ike, secret, owners));
+        }
+        sim.configure_host(A, |peer| peer.local.push(round("second.strongswan.org")));
+        let base = Arc::clone(&sim.hosts[B].connections.0[0]);
+        let named = |name: &str, second: &str, class: &AuthClass| {
+            let mut peer = PeerConfig::clone(&base);
+            peer.name = name.into();
+            peer.local[0].class = class.clone();
+            peer.remote.push(round(second));
+            Arc::new(peer)
+        };
+        sim.hosts[B].connections.0 = vec![
+            named("first", "first.strongswan.org", &AuthClass::Psk),
+            named("second", "second.strongswan.org", &class),
+        ];
+        sim.initiate(A);
+        sim.settle();
+        if class == AuthClass::Psk {
+            sim.assert_established(1, 1);
+        } else {
+            sim.assert(sim.trace.contains("AUTH_FAILED"), "it says so");
+            sim.assert_nothing_left();
+        }
+    }
+}

@@ -16,6 +16,8 @@ use strongswan::credentials::{AuthClass, Proven, SignatureScheme, TrustedKey};
 use strongswan::crypto::{CryptoError, Prf, Secret};
 use strongswan::identity::Identity;
 
+use super::tasks::check;
+use crate::config::PeerConfig;
 use crate::sa::{AuthKeys, Handshake, IkeKeys};
 use crate::wire::{Auth, AuthMethod, Id};
 
@@ -59,9 +61,13 @@ pub(crate) enum OwnRoundError {
 pub(crate) struct AuthVerified(());
 
 impl AuthVerified {
-    /// Both sides are done: every configured round of the peer is covered by a verified one, and ours were sent.
-    pub(super) fn new(peer: &[VerifiedRound]) -> Option<Self> {
-        (!peer.is_empty()).then_some(Self(()))
+    /// Both sides are done: each round that the connection demands of the peer is covered by a verified one that meets it,
+    /// and all of ours were `sent`.
+    pub(super) fn new(config: &PeerConfig, verified: &[VerifiedRound], sent: usize) -> Option<Self> {
+        let rounds = config.remote.iter().enumerate();
+        let met = rounds.map(|(at, round)| verified.get(at).is_some_and(|done| check(done, round).is_ok()));
+        let done = !verified.is_empty() && sent >= config.local.len();
+        (done && met.into_iter().all(|met| met)).then_some(Self(()))
     }
 
     /// For tests of what takes one.

@@ -117,7 +117,7 @@ impl Task for AuthInitiator {
             sa.send_auth_failed(env);
             return Err(Failure::Failed);
         }
-        let proof = AuthVerified::new(&self.verified);
+        let proof = AuthVerified::new(&config, &self.verified, self.sent);
         if let Some(handshake) = sa.handshake() {
             handshake.verified = proof;
         }

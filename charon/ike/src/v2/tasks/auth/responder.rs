@@ -95,7 +95,8 @@ impl Task for AuthResponder {
         if let Some(redirect) = sa.redirect_authenticated(env) {
             message.push(redirect);
         }
-        let proof = AuthVerified::new(&self.verified);
+        // perhaps another one than before
+        let proof = sa.config().and_then(|config| AuthVerified::new(config, &self.verified, self.sent));
         if let Some(handshake) = sa.handshake() {
             handshake.verified = proof;
         }
