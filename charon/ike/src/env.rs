@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use strongswan::clock::{MonoTime, UnixTime};
 use strongswan::credentials::Store;
 use strongswan::crypto::Rng;
@@ -123,6 +124,12 @@ pub struct ReqidKey {
 pub trait Peers: Send + Sync {
     /// The authenticated IKE_SAs between these identities over the same address family, without `this`.
     fn duplicates(&self, this: UniqueId, me: &Identity, other: &Identity, ipv6: bool) -> Vec<Duplicate>;
+
+    /// As [`duplicates`](Self::duplicates), and `this` does not count for the others from now on: it is closed. Of two that
+    /// are closed at once each may rely on the other one otherwise.
+    fn closing(&self, this: UniqueId, me: &Identity, other: &Identity, ipv6: bool) -> Vec<Duplicate> {
+        self.duplicates(this, me, other, ipv6)
+    }
 }
 
 /// Another IKE_SA with the same peer.
@@ -136,4 +143,6 @@ pub struct Duplicate {
     pub remote: SocketAddr,
     /// Its connection.
     pub config: Arc<PeerConfig>,
+    /// Names of the CHILD_SAs it has.
+    pub children: SmallVec<[Arc<str>; 1]>,
 }

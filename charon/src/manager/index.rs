@@ -30,6 +30,7 @@ struct PeerEntry {
     remote: SocketAddr,
     state: IkeSaState,
     config: Arc<PeerConfig>,
+    children: SmallVec<[Arc<str>; 1]>,
 }
 
 /// An IKE_SA's CHILD_SA in the indexes.
@@ -130,8 +131,18 @@ impl Indexes {
                 state: entry.state,
                 remote: entry.remote,
                 config: Arc::clone(&entry.config),
+                children: entry.children.clone(),
             })
             .collect()
+    }
+
+    /// An IKE_SA is closed: nobody relies on it from now on.
+    pub(crate) fn closing(&self, this: UniqueId, me: &Identity, other: &Identity, ipv6: bool) {
+        let mut peers = self.peers.lock();
+        let entries = peers.get_mut(&(me.clone(), other.clone(), ipv6));
+        if let Some(entry) = entries.and_then(|entries| entries.get_mut(&this)) {
+            entry.children.clear();
+        }
     }
 }
 
@@ -236,7 +247,8 @@ impl Registration {
             self.leave_peer();
         }
         let key = (me.clone(), other.clone(), ipv6);
-        let entry = PeerEntry { remote: now.0, state: now.1, config: Arc::clone(config) };
+        let children = names(&self.children);
+        let entry = PeerEntry { remote: now.0, state: now.1, config: Arc::clone(config), children };
         self.indexes.peers.lock().entry(key.clone()).or_default().insert(self.id, entry);
         self.peer = Some(Box::new(key));
         self.peer_state = Some(now);
@@ -273,6 +285,11 @@ impl Registration {
             let mut sas = self.indexes.sas.lock();
             sas.extend([new.inbound, new.outbound].into_iter().flatten().map(|sa| (sa_key(&sa), new.id)));
         }
+        if let Some(key) = &self.peer
+            && let Some(entry) = self.indexes.peers.lock().get_mut(&**key).and_then(|entries| entries.get_mut(&self.id))
+        {
+            entry.children = names(&now);
+        }
         self.children = now;
     }
 
@@ -296,6 +313,11 @@ impl Registration {
             }
         }
     }
+}
+
+/// What the CHILD_SAs are called that traffic is sent by.
+fn names(children: &[ChildEntry]) -> SmallVec<[Arc<str>; 1]> {
+    children.iter().filter(|child| child.outbound.is_some()).map(|child| Arc::clone(&child.name)).collect()
 }
 
 fn sa_key(sa: &SaId) -> SaKey {

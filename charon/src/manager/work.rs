@@ -353,6 +353,18 @@ impl ike::Peers for Indexes {
     ) -> Vec<ike::Duplicate> {
         Self::duplicates(self, this, me, other, ipv6)
     }
+
+    fn closing(
+        &self,
+        this: UniqueId,
+        me: &strongswan::identity::Identity,
+        other: &strongswan::identity::Identity,
+        ipv6: bool,
+    ) -> Vec<ike::Duplicate> {
+        // first this: of two that are closed at once at least one sees the other one go
+        Self::closing(self, this, me, other, ipv6);
+        Self::duplicates(self, this, me, other, ipv6)
+    }
 }
 
 /// The key of an IKE_SA with this local SPI.

@@ -206,7 +206,8 @@ struct Others(Vec<(Identity, Identity, Duplicate)>);
 fn known(sa: &IkeSa) -> Option<(Identity, Identity, Duplicate)> {
     let (me, other) = sa.identities()?;
     let config = Arc::clone(sa.config()?);
-    let duplicate = Duplicate { id: sa.unique_id(), state: sa.state(), remote: sa.remote(), config };
+    let duplicate =
+        Duplicate { id: sa.unique_id(), state: sa.state(), remote: sa.remote(), config, children: Default::default() };
     Some((me.clone(), other.clone(), duplicate))
 }
 

@@ -49,6 +49,8 @@ bitflags::bitflags! {
         const REAUTHENTICATING = 1 << 7;
         /// That IKE_SA exists, and creates anew what this one has.
         const HAS_SUCCESSOR = 1 << 8;
+        /// Our address is another one than the peer knows, and cannot be changed there.
+        const DISPLACED = 1 << 9;
         /// A post-quantum pre-shared key is mixed into the keys.
         const PPK = 1 << 12;
         /// The client was sent to another gateway.

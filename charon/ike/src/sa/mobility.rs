@@ -64,6 +64,8 @@ pub(crate) struct Mobility {
     refused: Vec<Path>,
     /// Where the peer was before it said that it moved.
     left: Option<SocketAddr>,
+    /// Where the peer was heard from since the request in the air was made: an answer from elsewhere is older than that.
+    heard_from: Option<IpAddr>,
 }
 
 /// Whether an address may be that of a host: nobody has us send to many, or to whomever.
@@ -123,6 +125,9 @@ impl IkeSa {
         if !mobility.peer.contains(&remote) {
             mobility.peer.insert(0, remote);
         }
+        // it is told which of its addresses we use, even if that stays the same
+        mobility.update_pending = true;
+        mobility.heard_from = self.exchanges.request.is_some().then_some(remote);
         log!(IKE, 1, "remote address changed from {} to {remote}, checking paths", self.remote.ip());
         self.probe(env, Wants::ANSWER);
     }
@@ -235,12 +240,20 @@ impl IkeSa {
             // which of the copies the peer followed is not known
             mobility.under_way -= Wants::UPDATE;
         }
-        mobility.probing = false;
+        let outdated = mobility.heard_from.take().is_some_and(|from| from != path.remote.ip());
+        mobility.probing = outdated;
         self.set_stale(env, false);
+        if outdated {
+            return self.want(env, Wants::ANSWER);
+        }
         if path != current {
             self.change_hosts(env, path.local, path.remote);
-            if self.conditions.contains(Conditions::ORIGINAL_INITIATOR) {
+            let original = self.conditions.contains(Conditions::ORIGINAL_INITIATOR);
+            if original {
                 self.want(env, Wants::UPDATE);
+            } else if path.local != current.local {
+                // the initiator has to see where this comes from
+                self.want(env, Wants::LIST);
             }
         }
     }

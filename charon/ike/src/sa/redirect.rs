@@ -10,7 +10,7 @@ use std::time::Duration;
 use strongswan::clock::MonoTime;
 use strongswan::log;
 
-use super::{ChildSaState, Conditions, Extensions, IkeSa, IkeSaState};
+use super::{ChildSa, ChildSaState, Conditions, Extensions, IkeSa, IkeSaState};
 use crate::config::IkeConfig;
 use crate::env::Env;
 use crate::input::InitiateChild;
@@ -107,7 +107,11 @@ impl IkeSa {
         }
         let Some(redirects) = self.redirects.take() else { return };
         let replaced = |state| matches!(state, ChildSaState::Rekeyed | ChildSaState::Deleted);
-        let live = self.children.iter().filter(|child| !replaced(child.state()));
+        let live = |child: &ChildSa| !replaced(child.state());
+        // one that both sides rekey at the moment is there twice
+        let newer = |child: &ChildSa| child.rekey_partner.and_then(|id| self.child(id)).filter(|other| live(other));
+        let is_newest = |child: &ChildSa| newer(child).is_none_or(|other| other.unique_id < child.unique_id);
+        let live = self.children.iter().filter(|child| live(child) && is_newest(child));
         let mut children: Vec<_> = live
             .map(|child| InitiateChild { reqid: child.reqid, ..InitiateChild::new(Arc::clone(&child.config)) })
             .collect();

@@ -10,7 +10,7 @@ use strongswan::selectors::TrafficSelector;
 use super::lifecycle::retry_delay;
 use super::{ChildSaState, Conditions, IkeSa, IkeSaState, Redirects, Role, Timer};
 use crate::config::ChildConfig;
-use crate::env::Env;
+use crate::env::{Duplicate, Env};
 use crate::input::{InitiateChild, Input, PreviousChild};
 use crate::output::Output;
 use crate::v2::tasks;
@@ -35,6 +35,10 @@ impl IkeSa {
         if unwanted || self.conditions.contains(Conditions::HAS_SUCCESSOR) {
             return;
         }
+        let others = match (closed, self.identities()) {
+            (true, Some((me, other))) => env.peers.closing(self.unique_id, me, other, self.remote.is_ipv6()),
+            _ => Vec::new(),
+        };
         let mut restart = Vec::new();
         let mut trap: Vec<Arc<ChildConfig>> = Vec::new();
         for child in &self.children {
@@ -42,6 +46,10 @@ impl IkeSa {
                 continue;
             }
             let action = if closed { child.config.close_action } else { child.config.dpd_action };
+            if child.config.close_action.start && self.is_elsewhere(&others, &child.config) {
+                log!(IKE, 1, "not restarting CHILD_SA {}, another IKE_SA has it", child.config.name);
+                continue;
+            }
             if all || action.start {
                 let previous = all.then(|| Box::new(self.previous(child)));
                 request(&mut restart, InitiateChild { previous, ..InitiateChild::new(Arc::clone(&child.config)) });
@@ -170,6 +178,9 @@ impl IkeSa {
             let previous = Some(Box::new(self.previous(child)));
             request(&mut children, InitiateChild { previous, ..InitiateChild::new(Arc::clone(&child.config)) });
         }
+        if children.is_empty() && self.conditions.contains(Conditions::DISPLACED) {
+            return self.close_displaced(env);
+        }
         if children.is_empty() {
             log!(IKE, 1, "unable to reauthenticate IKE_SA, no CHILD_SA to recreate");
             self.conditions -= Conditions::REAUTHENTICATING;
@@ -177,6 +188,23 @@ impl IkeSa {
         }
         self.conditions |= Conditions::HAS_SUCCESSOR;
         self.create_successor(env, children, Place::Same);
+    }
+
+    /// Nothing can be made before this one breaks: what it has, and is asked for meanwhile, is created when it is closed.
+    fn close_displaced(&mut self, env: &Env<'_>) {
+        log!(IKE, 1, "closing IKE_SA {}, the peer does not know our address", self.label());
+        self.conditions |= Conditions::REAUTHENTICATING;
+        self.queue_delete(env, false);
+    }
+
+    /// Another IKE_SA of this connection has a CHILD_SA of this configuration. Without that look the two ends would restart
+    /// for each other what one of them reauthenticates, or closes as a duplicate, and there would be ever more of them.
+    fn is_elsewhere(&self, others: &[Duplicate], child: &ChildConfig) -> bool {
+        let alive = |state| matches!(state, IkeSaState::Established | IkeSaState::Rekeying);
+        let connection = self.config().map(|config| &config.name);
+        others.iter().any(|other| {
+            alive(other.state) && Some(&other.config.name) == connection && other.children.contains(&child.name)
+        })
     }
 
     /// What a CHILD_SA hands on to the one that is created in its place on another IKE_SA. The addresses that `dynamic`
@@ -199,6 +227,10 @@ impl IkeSa {
     /// authenticated another time if its lifetime demands it.
     pub(super) fn reauthentication_failed(&mut self, env: &mut Env<'_>) {
         self.conditions -= Conditions::REAUTHENTICATING | Conditions::HAS_SUCCESSOR;
+        if self.state == IkeSaState::Established && self.conditions.contains(Conditions::DISPLACED) {
+            // the peer may not take a second IKE_SA, and this one is of no use
+            return self.close_displaced(env);
+        }
         if self.state == IkeSaState::Established && self.config().is_some_and(|c| !c.lifetimes.reauth.is_zero()) {
             let delay = retry_delay(env);
             log!(IKE, 1, "reauthentication failed, trying again in {} seconds", delay.as_secs());

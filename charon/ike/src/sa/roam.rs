@@ -88,6 +88,7 @@ impl IkeSa {
                 log!(IKE, 1, "reauthenticating IKE_SA due to address change");
                 self.set_stale(env, false);
                 self.local.set_ip(source);
+                self.conditions |= Conditions::DISPLACED;
                 self.reauthenticate(env);
             }
             // only the initiator can set up a new IKE_SA; until it does there is no way to it that works

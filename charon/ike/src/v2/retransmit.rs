@@ -7,7 +7,7 @@ use strongswan::log;
 
 use crate::env::Env;
 use crate::output::Alert;
-use crate::sa::{Conditions, Host, IkeSa, Path, Timer};
+use crate::sa::{Conditions, Host, IkeSa, IkeSaState, Path, Timer};
 use crate::settings::RetransmitSettings;
 
 /// Jitter above this share of the wait is not useful.
@@ -65,9 +65,13 @@ impl IkeSa {
             (true, true) => {
                 log!(IKE, 1, "no route found to reach peer, path probing deferred");
                 self.set_stale(env, true);
-                request.sent = 0;
-                self.exchanges.request = Some(request);
-                return self.timers.stop(Timer::Retransmit);
+                if !matches!(self.state(), IkeSaState::Deleting | IkeSaState::Rekeyed) {
+                    request.sent = 0;
+                    self.exchanges.request = Some(request);
+                    return self.timers.stop(Timer::Retransmit);
+                }
+                // what is closed, or about to be, does not wait for a way to say so any longer than for an answer
+                PROBE_INTERVAL
             }
             (true, false) => PROBE_INTERVAL,
             (false, _) => env.settings.retransmit.wait(request.sent, env.rng),
@@ -76,7 +80,7 @@ impl IkeSa {
             log!(IKE, 1, "checking path {} - {}", Host(*local), Host(*remote));
             self.transmit_to(env, *local, *remote, &request.packets);
         }
-        if paths.is_empty() {
+        if paths.is_empty() && !probing {
             self.transmit(env, &request.packets);
         }
         for path in paths {

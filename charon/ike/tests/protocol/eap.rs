@@ -34,7 +34,7 @@ pub fn pair(client: &str, server: &str) -> Sim {
     sim
 }
 
-fn prepare(sim: &mut Sim, client: &str, server: &str) {
+pub fn prepare(sim: &mut Sim, client: &str, server: &str) {
     sim.configure_host(A, |peer| {
         peer.local[0] = AuthRound { class: class(client), eap_id: id("alice"), ..peer.local[0].clone() };
     });

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ike::config::{Action, IkeLifetimes, PeerConfig, UniquePolicy};
+use ike::config::{Action, IkeConfig, IkeLifetimes, PeerConfig, UniquePolicy};
 use ike::ids::Spi;
 use ike::kernel::Direction;
-use ike::wire::{Nonce, Notify, NotifyType, Payload, Sa, Ts};
-use ike::{Event, IkeSaState, Input};
+use ike::wire::{Gateway, Nonce, Notify, NotifyType, Payload, Sa, Ts};
+use ike::{ChildSaState, Event, IkeSaState, Input};
 use strongswan::selectors::TrafficSelector;
 
+use crate::mobility;
+use crate::sim::config::{MOON, SUN, esp_proposals};
 use crate::sim::kernel::{Expired, Failures};
 use crate::sim::net::Fate;
 use crate::sim::{A, B, Sim};
@@ -220,4 +222,179 @@ fn nothing_is_rekeyed_twice_while_our_own_rekeying_is_unanswered() {
     sim.assert(sim.trace.contains("the peer rekeyed it before"), "log");
     assert_eq!(sim.hosts[A].snapshots()[0].children.len(), 2);
     assert_eq!(sim.hosts[A].snapshots()[0].state, IkeSaState::Established);
+}
+
+#[test]
+fn what_is_closed_without_a_way_to_the_peer_goes_all_the_same() {
+    for rekeyed in [false, true] {
+        let mut sim = mobility::pair();
+        if rekeyed {
+            // the old IKE_SA waits for the peer's DELETE
+            let b = sim.hosts[B].address;
+            sim.input(B, Input::RekeyIke);
+            sim.run_for(Duration::from_millis(15));
+            assert_eq!(sim.hosts[A].snapshots()[0].state, IkeSaState::Rekeyed);
+            sim.net.script(move |d| if d.from.ip() == b { Fate::Drop } else { Fate::Pass });
+        }
+        sim.move_to(A, &[]);
+        if !rekeyed {
+            sim.input(A, Input::TerminateIke { force: false });
+        }
+        sim.run_for(Duration::from_secs(300));
+        let old = sim.hosts[A].snapshots().into_iter().find(|ike| ike.state != IkeSaState::Established);
+        sim.assert(old.is_none(), "it does not wait for a route");
+    }
+}
+
+#[test]
+fn a_client_sent_away_while_both_sides_rekey_takes_its_child_sa_once() {
+    let mut sim = Sim::pair();
+    sim.hosts[B].kernel.set_addresses(&["192.0.2.2".parse().unwrap(), "192.0.2.21".parse().unwrap()]);
+    sim.establish();
+    // B's answer to A's rekeying gets lost, so that A has a CHILD_SA under rekeying and the one B made of it
+    let b = sim.hosts[B].address;
+    let mut first = true;
+    sim.net.script(move |d| {
+        let answer = d.from.ip() == b && d.header().is_some_and(|header| !header.is_request());
+        if answer && std::mem::take(&mut first) { Fate::Drop } else { Fate::Pass }
+    });
+    sim.rekey_child(A);
+    sim.rekey_child(B);
+    sim.run_for(Duration::from_millis(15));
+    assert_eq!(all(&sim, A), 2);
+    sim.input(B, Input::Redirect(Gateway::parse("192.0.2.21").unwrap()));
+    sim.run_for(Duration::from_secs(60));
+    sim.assert_established(1, 1);
+    assert_eq!(sim.hosts[A].snapshots()[0].remote.ip().to_string(), "192.0.2.21");
+}
+
+/// Without MOBIKE, with addresses that may change, and a peer that keeps the IKE_SA it has.
+fn without_mobike() -> Sim {
+    let mut sim = Sim::pair();
+    sim.configure_host(A, |peer| {
+        peer.ike = Arc::new(IkeConfig { local_addrs: Vec::new(), ..IkeConfig::clone(&peer.ike) });
+    });
+    sim.configure_host(B, |peer| peer.unique = UniquePolicy::Keep);
+    sim
+}
+
+#[test]
+fn a_peer_that_refuses_a_second_ike_sa_gets_another_one_after_a_move() {
+    let mut sim = without_mobike();
+    sim.establish();
+    sim.move_to(A, &["192.0.2.7"]);
+    sim.run_for(Duration::from_secs(60));
+    sim.assert_established(1, 1);
+    let sources: Vec<_> = sim.hosts[B].kernel.sas().iter().map(|sa| sa.id.src.to_string()).collect();
+    assert!(sources.contains(&"192.0.2.7".to_owned()), "{sources:?}");
+}
+
+#[test]
+fn a_child_sa_that_is_created_during_a_move_is_created_where_we_are() {
+    let mut sim = without_mobike();
+    sim.establish();
+    let child = sim.child(A).unwrap();
+    sim.input(A, Input::TerminateChild { child });
+    sim.settle();
+    sim.initiate(A);
+    sim.move_to(A, &["192.0.2.7"]);
+    sim.run_for(Duration::from_secs(60));
+    sim.assert_established(1, 1);
+    assert!(sim.hosts[B].kernel.sas().iter().any(|sa| sa.id.src.to_string() == "192.0.2.7"));
+}
+
+#[test]
+fn news_of_the_peers_address_are_newer_than_an_answer_under_way() {
+    let mut sim = mobility::pair();
+    // A moves; the answer to its update takes a while
+    let b = sim.hosts[B].address;
+    sim.net.script(move |d| {
+        let answer =
+            d.from.ip() == b && d.header().is_some_and(|header| !header.is_request() && header.message_id.0 > 2);
+        if answer { Fate::Delay(Duration::from_millis(500)) } else { Fate::Pass }
+    });
+    sim.move_to(A, &["192.0.2.7"]);
+    let update = |sim: &Sim| sim.trace.contains("UPD_SA_ADDR");
+    assert!(sim.run_until(Duration::from_secs(5), update));
+    sim.run_for(Duration::from_millis(15));
+    // meanwhile B moves, and A has no way to tell which address works
+    let sun: [std::net::IpAddr; 2] = ["192.0.2.2".parse().unwrap(), "192.0.2.22".parse().unwrap()];
+    for address in sun {
+        sim.hosts[A].kernel.set_reachable(address, false);
+    }
+    sim.move_to(B, &["192.0.2.22"]);
+    sim.run_for(Duration::from_secs(10));
+    for address in sun {
+        sim.hosts[A].kernel.set_reachable(address, true);
+    }
+    sim.roam(A, false);
+    sim.run_for(Duration::from_secs(60));
+    mobility::assert_path(&sim, "192.0.2.7", "192.0.2.22");
+}
+
+#[test]
+fn a_responder_that_finds_another_path_says_so() {
+    let mut sim = mobility::pair();
+    sim.move_to(B, &[]);
+    sim.run_for(Duration::from_millis(100));
+    // both lead to A; the first one answers
+    sim.move_to(B, &["192.0.2.22", SUN.address]);
+    sim.run_for(Duration::from_secs(30));
+    let path = sim.hosts[B].snapshots()[0].local.ip().to_string();
+    mobility::assert_path(&sim, MOON.address, &path);
+}
+
+#[test]
+fn a_key_exchange_refused_by_a_host_that_closes_leaves_no_spi() {
+    let mut sim = Sim::pair();
+    sim.configure(|peer| {
+        Arc::make_mut(&mut peer.children[0]).proposals = esp_proposals("aes128gcm16-x25519-ke1_mlkem512");
+    });
+    sim.establish();
+    let child = sim.child(A).unwrap();
+    sim.input(A, Input::TerminateChild { child });
+    sim.settle();
+    sim.initiate(A);
+    sim.run_for(Duration::from_millis(15));
+    assert_eq!(sim.hosts[B].kernel.reserved_spis(), 1);
+    // A's IKE_FOLLOWUP_KE meets an IKE_SA that is being deleted
+    let a = sim.hosts[A].address;
+    sim.net.script(move |d| {
+        let answer = d.from.ip() == a && d.header().is_some_and(|header| !header.is_request());
+        if answer { Fate::Drop } else { Fate::Pass }
+    });
+    sim.input(B, Input::TerminateIke { force: false });
+    sim.run_for(Duration::from_millis(100));
+    sim.net.unscript();
+    sim.run_for(Duration::from_secs(60));
+    // what A was asked for is restarted
+    sim.assert_established(1, 1);
+    sim.assert_agreement();
+}
+
+#[test]
+fn the_winner_of_a_collision_whose_result_is_deleted_deletes_the_old_one() {
+    // B has answered A's rekeying, and its user closes what came of it before A knows.
+    for seed in 0..20 {
+        let mut sim = Sim::with_seed(seed, true);
+        sim.establish();
+        let b = sim.hosts[B].address;
+        let mut first = true;
+        sim.net.script(move |d| {
+            let answer = d.from.ip() == b && d.header().is_some_and(|header| !header.is_request());
+            if answer && std::mem::take(&mut first) { Fate::Drop } else { Fate::Pass }
+        });
+        sim.rekey_child(A);
+        sim.rekey_child(B);
+        sim.run_for(Duration::from_millis(15));
+        let child = sim.child(B).unwrap();
+        sim.input(B, Input::TerminateChild { child });
+        sim.run_for(Duration::from_secs(60));
+        sim.assert_agreement();
+        for host in [A, B] {
+            let children = sim.hosts[host].snapshots().into_iter().flat_map(|ike| ike.children);
+            let rest = children.filter(|child| child.state != ChildSaState::Installed).count();
+            sim.assert(rest == 0, "nothing is left half replaced");
+        }
+    }
 }

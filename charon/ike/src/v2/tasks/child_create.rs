@@ -322,6 +322,7 @@ impl Task for ChildCreateResponder {
         };
         if let Some(doing) = busy {
             log!(IKE, 1, "unable to create CHILD_SA while {doing} IKE_SA");
+            self.answer.abandon(env);
             message.notify(NotifyType::TemporaryFailure);
             return Ok(Progress::Done);
         }

@@ -4,6 +4,7 @@ use strongswan::crypto::Protocol;
 use strongswan::log;
 
 use super::child_create::ChildCreateInitiator;
+use crate::config::ChildConfig;
 use crate::env::Env;
 use crate::ids::{Spi, UniqueId};
 use crate::input::InitiateChild;
@@ -143,16 +144,21 @@ impl ChildDeleteResponder {
                 let config = sa.child(id).map(|child| std::sync::Arc::clone(&child.config));
                 sa.close_child(env, id);
                 if let Some(config) = config {
-                    if config.close_action.trap {
-                        sa.push(Output::Trap(std::sync::Arc::clone(&config)));
-                    }
-                    if config.close_action.start {
-                        sa.queue(env, Box::new(ChildCreateInitiator::new(InitiateChild::new(config))));
-                    }
+                    after_close(sa, env, config);
                 }
             }
         }
         self.confirm.extend(spi_in.map(|spi| (protocol, spi)));
+    }
+}
+
+/// The peer has closed a CHILD_SA: its close action.
+pub(super) fn after_close(sa: &mut IkeSa, env: &mut Env<'_>, config: std::sync::Arc<ChildConfig>) {
+    if config.close_action.trap {
+        sa.push(Output::Trap(std::sync::Arc::clone(&config)));
+    }
+    if config.close_action.start {
+        sa.queue(env, Box::new(ChildCreateInitiator::new(InitiateChild::new(config))));
     }
 }
 

@@ -14,7 +14,7 @@ use strongswan::crypto::Protocol;
 use strongswan::log;
 
 use super::child_create::ChildCreateInitiator;
-use super::child_delete::{ChildDeleteInitiator, DeletedSpis};
+use super::child_delete::{self, ChildDeleteInitiator, DeletedSpis};
 use super::child_negotiation::{Agreed, Answer, Inherited, Offer, OfferError};
 use super::follow_up::{Pending, Subject};
 use crate::env::Env;
@@ -61,10 +61,20 @@ impl ChildRekeyInitiator {
             if let Some(child) = sa.child(new) {
                 log!(IKE, 1, "peer meanwhile sent a delete for CHILD_SA {child}, abort rekeying");
             }
+            let config = sa.child(new).map(|child| Arc::clone(&child.config));
             sa.destroy_child(env, new);
-            match self.rival.as_ref().filter(|rival| !rival.deleted) {
-                Some(_) => self.lose(sa, env),
-                None => self.remove_old(sa, env),
+            match self.rival.take_if(|rival| !rival.deleted) {
+                Some(rival) if nonce.is_none_or(|own| own < rival.nonce) => self.lose(sa, env),
+                rival => {
+                    if let Some(rival) = rival {
+                        // the peer will delete what it created, and waits for us to delete the old one
+                        sa.make_redundant(env, rival.new);
+                    }
+                    self.remove_old(sa, env);
+                    if let Some(config) = config {
+                        child_delete::after_close(sa, env, config);
+                    }
+                }
             }
             return;
         }

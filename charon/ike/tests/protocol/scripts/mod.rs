@@ -10,6 +10,7 @@
 //!
 //! A seed that fails is reduced to the steps it needs before it is reported.
 
+mod extras;
 mod run;
 mod step;
 mod variant;
@@ -20,6 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, Once};
 
+use extras::Extras;
 use run::{Outcome, Run};
 use step::Step;
 use variant::Variant;
@@ -49,8 +51,10 @@ impl Case {
     fn of(seed: u64) -> Self {
         // apart from the simulation's own, so that a script can be cut without becoming another
         let mut rng = SimRng::new(seed ^ 0x5c21_9700_0000_0000);
-        let variant = Variant::random(&mut rng);
-        let steps = step::script(&mut rng, &variant);
+        let mut extra = SimRng::new(seed ^ 0xe071_a500_0000_0000);
+        let variant = Variant::random(&mut rng, Extras::random(&mut extra));
+        let mut steps = step::script(&mut rng, &variant);
+        variant.extras.add_steps(&mut extra, &mut steps);
         Self { seed, variant, steps }
     }
 

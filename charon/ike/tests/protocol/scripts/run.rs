@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use ike::config::{PeerConfig, UniquePolicy};
 use ike::ids::UniqueId;
-use ike::kernel::Direction;
+use ike::kernel::{Direction, Kernel};
 use ike::{ChildSaState, IkeSaState, InitiateChild, Input};
 use strongswan::clock::MonoTime;
 
+use super::extras;
 use super::step::{Action, Step};
 use super::variant::Variant;
 use crate::sim::kernel::{Expired, Failures};
@@ -32,6 +33,8 @@ pub struct Run<'a> {
     unloaded: [Option<(MonoTime, Arc<PeerConfig>)>; 2],
     blackout: Option<(MonoTime, Option<usize>)>,
     kernel_fails: [Option<MonoTime>; 2],
+    /// Hosts without a route to the other one.
+    lost_routes: [Option<MonoTime>; 2],
     steps: u32,
     /// A connection was loaded with other settings: IKE_SAs of the old one are another connection's.
     changed: bool,
@@ -54,6 +57,7 @@ impl<'a> Run<'a> {
             unloaded: [None, None],
             blackout: None,
             kernel_fails: [None, None],
+            lost_routes: [None, None],
             steps: 0,
             changed: false,
         }
@@ -95,7 +99,8 @@ impl<'a> Run<'a> {
     fn next_end(&self) -> Option<MonoTime> {
         let unloaded = self.unloaded.iter().flatten().map(|(at, _)| *at);
         let fails = self.kernel_fails.iter().flatten().copied();
-        unloaded.chain(fails).chain(self.blackout.map(|(at, _)| at)).min()
+        let routes = self.lost_routes.iter().flatten().copied();
+        unloaded.chain(fails).chain(routes).chain(self.blackout.map(|(at, _)| at)).min()
     }
 
     fn end_what_is_due(&mut self) {
@@ -106,6 +111,9 @@ impl<'a> Run<'a> {
             }
             if self.kernel_fails[host].take_if(|at| *at <= now).is_some() {
                 self.sim.hosts[host].kernel.fail(Failures::default());
+            }
+            if self.lost_routes[host].take_if(|at| *at <= now).is_some() {
+                self.set_reachable(host, true);
             }
         }
         if self.blackout.take_if(|(at, _)| *at <= now).is_some() {
@@ -200,7 +208,51 @@ impl<'a> Run<'a> {
                 self.sim.hosts[host].kernel.fail(failures);
                 self.kernel_fails[host] = Some(now + Duration::from_secs(seconds));
             }
+            Action::Move { first, count } => self.move_to(host, first, count),
+            Action::Roam { address } => self.sim.roam(host, address),
+            Action::LoseRoute { seconds } => {
+                self.lost_routes[host] = Some(now + Duration::from_secs(seconds));
+                self.set_reachable(host, false);
+            }
+            Action::Redirect { pick } => {
+                let Some(id) = self.ike_sa(B, pick) else { return };
+                let here = self.sim.hosts[B].sas.iter().find(|sa| sa.unique_id() == id).unwrap().local().ip();
+                self.sim.input_to(B, id, Input::Redirect(extras::other_gateway(here)));
+            }
         }
+    }
+
+    /// Gives a host so many addresses.
+    fn move_to(&mut self, host: usize, first: u64, count: u64) {
+        let addresses = extras::addresses(host, first, count);
+        self.sim.hosts[host].kernel.set_addresses(&addresses);
+        if let Some(first) = addresses.first() {
+            self.sim.hosts[host].address = *first;
+        }
+        self.sim.roam(host, true);
+    }
+
+    /// Gives a host a way to the other one, or takes it.
+    fn set_reachable(&mut self, host: usize, reachable: bool) {
+        for address in extras::addresses(1 - host, 0, 3) {
+            self.sim.hosts[host].kernel.set_reachable(address, reachable);
+        }
+        self.sim.roam(host, false);
+    }
+
+    /// Hosts that move about return to where their peer looks for them; who alone initiates needs not.
+    fn go_home(&mut self) -> Result<(), String> {
+        let Some((who, _)) = self.variant.extras.moving else { return Ok(()) };
+        for host in [A, B] {
+            if let Some(left) = self.sim.hosts[host].asleep_until.map(|at| at.saturating_since(self.sim.now)) {
+                self.wait(left)?;
+            }
+            let homeless = self.sim.hosts[host].kernel.local_addresses().is_empty();
+            if who[host] && (host == B || !self.variant.one_initiator || homeless) {
+                self.move_to(host, 0, 1);
+            }
+        }
+        Ok(())
     }
 
     fn on_ike_sa(&mut self, host: usize, pick: u64, input: Input) {
@@ -278,6 +330,7 @@ impl<'a> Run<'a> {
     fn heal(&mut self) -> Result<(), String> {
         self.sim.trace.line("=== better times");
         self.sim.net.conditions = Conditions::PERFECT;
+        self.go_home()?;
         self.wait(SETTLE)?;
         while let Some(at) = self.next_end() {
             let left = at.saturating_since(self.sim.now);
@@ -326,9 +379,26 @@ impl<'a> Run<'a> {
         for host in &self.sim.hosts {
             host.check_kernel()?;
         }
+        self.same_path()?;
         self.no_duplicates()?;
         let snapshots = self.sim.hosts[A].snapshots();
         Ok(Outcome { ike_sas: snapshots.len(), child_sas: snapshots.iter().map(|ike| ike.children.len()).sum() })
+    }
+
+    /// Both ends of an SA are where the other one believes them to be.
+    fn same_path(&self) -> Result<(), String> {
+        if self.sim.net.nat.is_some() {
+            return Ok(());
+        }
+        for (host, peer) in [(A, B), (B, A)] {
+            for sa in self.sim.hosts[host].kernel.sas().iter().filter(|sa| sa.direction == Direction::Out) {
+                let other = self.sim.hosts[peer].kernel.inbound(sa.id.protocol, sa.id.spi);
+                if other.is_some_and(|other| (other.id.src, other.id.dst) != (sa.id.src, sa.id.dst)) {
+                    return Err(format!("{} sends from {} to {}", self.sim.hosts[host].name, sa.id.src, sa.id.dst));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// One IKE_SA of a connection and one CHILD_SA of a child, where only one side initiates and no policy or reload

@@ -88,6 +88,23 @@ pub enum Action {
         call: u64,
         seconds: u64,
     },
+    /// The host has so many of its addresses from then on, from this one on.
+    Move {
+        first: u64,
+        count: u64,
+    },
+    /// The kernel says that addresses or routes changed.
+    Roam {
+        address: bool,
+    },
+    /// No route leads to the peer for so long.
+    LoseRoute {
+        seconds: u64,
+    },
+    /// The gateway sends a client to its other address.
+    Redirect {
+        pick: u64,
+    },
 }
 
 /// Quality of the network.
@@ -160,7 +177,7 @@ impl Action {
             24..32 => Self::CollideChild { pick, later },
             32..40 => Self::RekeyIkeSa { pick },
             40..44 => Self::CollideIkeSa { later },
-            44..49 if variant.may_reauthenticate() => Self::Reauthenticate { pick },
+            44..49 => Self::Reauthenticate { pick },
             49..54 => Self::DeleteChild { pick },
             54..58 => Self::DeleteIkeSa { pick, force: rng.chance(25) },
             58..62 => Self::Reboot,

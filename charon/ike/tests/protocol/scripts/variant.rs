@@ -12,6 +12,7 @@ use ike::settings::RetransmitSettings;
 use strongswan::crypto::Rng;
 use strongswan::selectors::{PortRange, TrafficSelector};
 
+use super::extras::Extras;
 use crate::certificates;
 use crate::sim::config::{End, child, esp_proposals, ike_proposals};
 use crate::sim::net::Nat;
@@ -54,14 +55,15 @@ pub struct Variant {
     pub kernel_failures: bool,
     pub close_on_child_failure: bool,
     pub reuse: bool,
+    pub extras: Extras,
 }
 
-fn pick<T: Copy>(rng: &mut SimRng, from: &[T]) -> T {
+pub fn pick<T: Copy>(rng: &mut SimRng, from: &[T]) -> T {
     from[usize::try_from(rng.below(from.len().try_into().unwrap())).unwrap()]
 }
 
 impl Variant {
-    pub fn random(rng: &mut SimRng) -> Self {
+    pub fn random(rng: &mut SimRng, extras: Extras) -> Self {
         let actions = [Action::NONE, Action::NONE, Action::TRAP, Action::START];
         let policies = [UniquePolicy::No, UniquePolicy::Replace, UniquePolicy::Never, UniquePolicy::Keep];
         let childless = [Childless::Allow, Childless::Allow, Childless::Prefer, Childless::Force];
@@ -96,7 +98,16 @@ impl Variant {
             kernel_failures: rng.chance(10),
             close_on_child_failure: rng.chance(10),
             reuse: rng.chance(70),
+            extras,
         };
+        variant.one_initiator |= variant.extras.one_initiator();
+        variant.extras.eap &= !variant.certificates;
+        if let Some((_, mobike)) = &mut variant.extras.moving
+            && variant.transport
+        {
+            // RFC 4555 §1: MOBIKE is for tunnel mode; selectors of transport mode are addresses that would have to change
+            *mobike = [false; 2];
+        }
         // without delay they live on until their hard lifetime ends, if there is one
         variant.no_linger &= variant.child_rekey.is_none();
         if variant.pool.is_some() || variant.nat {
@@ -109,8 +120,10 @@ impl Variant {
         }
         for host in [A, B] {
             let may_start = host == A || !variant.one_initiator;
-            // restarting what the peer's uniqueness policy closes would go on for ever
-            let may_restart = may_start && !variant.unique.contains(&UniquePolicy::Replace);
+            // two IKE_SAs that have one CHILD_SA each: restarting the one that the peer's uniqueness policy closes with its
+            // IKE_SA makes another IKE_SA, because of which the other one is closed, for ever
+            let rivals = variant.unique.contains(&UniquePolicy::Replace) && variant.second_child;
+            let may_restart = may_start && !rivals;
             if !may_restart {
                 variant.close_action[host].start = false;
             }
@@ -118,15 +131,7 @@ impl Variant {
                 variant.dpd_action[host].start = false;
             }
         }
-        if !variant.may_reauthenticate() {
-            variant.reauth = None;
-        }
         variant
-    }
-
-    /// Reauthentication closes the old IKE_SA, which a peer that restarts what is closed would answer with one more.
-    pub fn may_reauthenticate(&self) -> bool {
-        self.one_initiator || !self.close_action.iter().any(|action| action.start)
     }
 
     /// The connection of a host.
@@ -136,12 +141,14 @@ impl Variant {
             (true, A) => "x25519-ecp256",
             (true, _) => "ecp256-x25519",
         };
+        let additional = self.extras.additional[host].keywords();
         peer.ike = Arc::new(IkeConfig {
-            proposals: ike_proposals(&format!("aes128gcm16-prfsha256-{groups}")),
+            proposals: ike_proposals(&format!("aes128gcm16-prfsha256-{groups}{additional}")),
             childless: self.childless[host],
             encap: self.encap,
             ..IkeConfig::clone(&peer.ike)
         });
+        self.extras.connection(host, peer);
         peer.unique = self.unique[host];
         peer.keyingtries = if host == A || !self.one_initiator { self.keyingtries } else { 1 };
         peer.dpd_delay = Duration::from_secs(20 + rng.below(40));
@@ -159,7 +166,7 @@ impl Variant {
                 peer.pools = vec!["rw".into()];
             }
         }
-        let esp = if self.pfs { format!("aes128gcm16-{groups}") } else { "aes128gcm16".to_owned() };
+        let esp = if self.pfs { format!("aes128gcm16-{groups}{additional}") } else { "aes128gcm16".to_owned() };
         let (mine, theirs) = if host == A { (NETS[0], NETS[1]) } else { (NETS[1], NETS[0]) };
         let names = if self.second_child { &["net", "net2"][..] } else { &["net"] };
         peer.children = names
@@ -207,6 +214,7 @@ impl Variant {
         if self.nat {
             sim.net.nat = Some(Nat::new(sim.hosts[A].address, NAT_ADDRESS.parse().unwrap()));
         }
+        self.extras.apply(sim);
         let mut rng = sim.rng.fork();
         for host in [A, B] {
             sim.configure_host(host, |peer| self.connection(host, peer, &mut rng));

@@ -444,7 +444,9 @@ impl Other {
     fn of(sa: &IkeSa) -> Option<Self> {
         let (me, other) = sa.identities()?;
         let config = Arc::clone(sa.config()?);
-        let duplicate = Duplicate { id: sa.unique_id(), state: sa.state(), remote: sa.remote(), config };
+        let children = sa.snapshot().children.into_iter().filter(|child| child.outbound.is_some());
+        let children = children.map(|child| Arc::clone(&child.config.name)).collect();
+        let duplicate = Duplicate { id: sa.unique_id(), state: sa.state(), remote: sa.remote(), config, children };
         Some(Self { me: me.clone(), other: other.clone(), duplicate })
     }
 }
