@@ -25,8 +25,10 @@ use crate::crypto::hash::sha1;
 use crate::identity::{IdType, Identity, Match};
 pub(super) use constraints::{ANY_POLICY, NameConstraints, NameForm, PolicyConstraints, Subtree};
 pub use distribution::DistributionPoint;
+pub(super) use distribution::{point_name, points, reasons};
 use extensions::Extensions;
 pub use extensions::KeyUsage;
+pub(super) use extensions::{authority_key_id, general_names};
 
 /// Larger ones are refused: a peer has to get them through IKE, and nobody's certificate comes near.
 const MAX_LEN: usize = 65_535;

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod pem;
 mod pkcs12;
 mod requirements;
+pub mod revocation;
 pub mod scheme;
 mod shared;
 mod signer;

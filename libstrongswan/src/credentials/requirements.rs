@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::auth::{AuthClass, ConstraintError, EapMethod, KeyConstraints, Revocation};
 use super::certificate::Certificate;
 use super::keys::PublicKey;
+use super::revocation::Validation;
 use super::scheme::SignatureScheme;
 use super::trust::{Chain, TrustedKey};
 use crate::identity::Identity;
@@ -66,7 +67,7 @@ impl Requirements<'_> {
         let chain = proven.key.and_then(TrustedKey::chain);
         self.check_cas(chain)?;
         self.check_policies(chain)?;
-        self.check_revocation(chain)?;
+        self.check_revocation(proven.key)?;
         self.check_keys(proven)?;
         let is_member = |group: &Identity| proven.groups.iter().any(|membership| membership.matches(group).is_match());
         match self.groups.first() {
@@ -153,18 +154,15 @@ impl Requirements<'_> {
         }
     }
 
-    /// Nothing is fetched: a certificate that names a source has an unknown status, one that does not is skipped.
-    fn check_revocation(&self, chain: Option<&Chain>) -> Result<(), ConstraintError> {
-        let Some(chain) = chain.filter(|chain| chain.root.is_some()) else { return Ok(()) };
-        let checked = std::iter::once(&chain.end_entity).chain(&chain.intermediates);
-        let has_source = checked.into_iter().any(|certificate| certificate.has_revocation_source());
-        let is = if has_source { "FAILED" } else { "SKIPPED" };
-        match self.revocation {
-            Revocation::Relaxed => Ok(()),
-            Revocation::IfUri if !has_source => Ok(()),
-            Revocation::IfUri => Err(ConstraintError::Revocation { is, wanted: "SKIPPED" }),
-            Revocation::Strict => Err(ConstraintError::Revocation { is, wanted: "GOOD" }),
-        }
+    /// What is known about the whole chain. Without any check there is nothing to compare with (spec §3).
+    fn check_revocation(&self, key: Option<&TrustedKey>) -> Result<(), ConstraintError> {
+        let Some(known) = key.and_then(TrustedKey::validation) else { return Ok(()) };
+        let (fits, wanted) = match self.revocation {
+            Revocation::Relaxed => return Ok(()),
+            Revocation::IfUri => (known <= Validation::Skipped, "SKIPPED"),
+            Revocation::Strict => (known == Validation::Good, "GOOD"),
+        };
+        if fits { Ok(()) } else { Err(ConstraintError::Revocation { is: known.name(), wanted }) }
     }
 
     fn check_keys(&self, proven: &Proven<'_>) -> Result<(), ConstraintError> {

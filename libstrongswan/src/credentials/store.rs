@@ -4,7 +4,7 @@
 //! in place: both cost the same with ten thousand entries as with ten. No lock is held while a signature is checked,
 //! and no two at once.
 
-mod cache;
+pub(super) mod cache;
 mod certificates;
 mod keys;
 mod secrets;
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::certificate::{Certificate, CertificateError, IssueError};
 use super::keys::{PrivateKey, PublicKey};
+use super::revocation::Revocations;
 use super::shared::{SecretKind, SharedSecret};
 use crate::crypto::hash::sha256;
 use crate::identity::Identity;
@@ -44,11 +45,15 @@ pub struct TrustOptions {
     pub reject_trusted_end_entity: bool,
     /// `charon.x509.enforce_critical`: refuse certificates with critical extensions that are not supported.
     pub enforce_critical: bool,
+    /// `charon.plugins.revocation.enable_crl`
+    pub enable_crl: bool,
+    /// `charon.plugins.revocation.enable_ocsp`
+    pub enable_ocsp: bool,
 }
 
 impl Default for TrustOptions {
     fn default() -> Self {
-        Self { reject_trusted_end_entity: false, enforce_critical: true }
+        Self { reject_trusted_end_entity: false, enforce_critical: true, enable_crl: true, enable_ocsp: true }
     }
 }
 
@@ -62,6 +67,8 @@ pub struct Store {
     /// Fingerprints of subject and issuer whose signature was right.
     relations: Mutex<Cache<(Fingerprint, Fingerprint), ()>>,
     options: RwLock<TrustOptions>,
+    /// What is known about revoked certificates.
+    pub(super) revocation: Revocations,
 }
 
 impl Default for Store {
@@ -73,6 +80,7 @@ impl Default for Store {
             peers: Mutex::new(Cache::new(CACHED_CERTIFICATES)),
             relations: Mutex::new(Cache::new(CACHED_RELATIONS)),
             options: RwLock::default(),
+            revocation: Revocations::default(),
         }
     }
 }
@@ -225,6 +233,7 @@ impl Store {
         self.certificates.write().clear();
         *self.keys.write() = Keys::default();
         *self.secrets.write() = Secrets::default();
+        self.revocation.clear();
         self.flush_cache();
     }
 
@@ -250,6 +259,27 @@ impl Store {
     /// Loaded CA certificates that bear the name of a certificate's issuer.
     pub(super) fn issuers_of(&self, certificate: &Certificate) -> Vec<Arc<Certificate>> {
         self.certificates.read().issuers_of(certificate)
+    }
+
+    /// Loaded certificates of a subject.
+    pub(super) fn certificates_named(&self, subject: &Identity) -> Vec<StoredCertificate> {
+        self.certificates.read().of_identity(subject)
+    }
+
+    /// Loaded certificates that sign OCSP responses.
+    pub(super) fn ocsp_signers(&self) -> Vec<Arc<Certificate>> {
+        let list = self.certificates.read().list();
+        list.into_iter().filter(|stored| stored.flags.ocsp).map(|stored| stored.certificate).collect()
+    }
+
+    /// Whether a relation was remembered; for what is no certificate.
+    pub(super) fn relation(&self, subject: &Fingerprint, issuer: &Fingerprint) -> bool {
+        self.relations.lock().get(&(*subject, *issuer)).is_some()
+    }
+
+    /// Remembers that `issuer` has signed `subject`.
+    pub(super) fn remember_relation(&self, subject: Fingerprint, issuer: Fingerprint) {
+        self.relations.lock().insert((subject, issuer), ());
     }
 
     /// Whether this very certificate was loaded.

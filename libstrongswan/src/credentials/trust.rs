@@ -20,6 +20,7 @@ use thiserror::Error;
 pub use self::names::NameViolation;
 use super::certificate::{Certificate, IssueError, KeyUsage};
 use super::keys::{KeyType, PublicKey};
+use super::revocation::{Reason, StatusQuery, Validation};
 use super::scheme::SignatureScheme;
 use super::store::{Store, TrustOptions};
 use crate::clock::UnixTime;
@@ -78,13 +79,21 @@ pub enum TrustError {
     /// A CA maps the policy that stands for all.
     #[error("certificate '{0}' maps anyPolicy")]
     PolicyMapping(Identity),
+    /// Its issuer has taken it back.
+    #[error("certificate was revoked on {}, reason: {reason}", Utc(*when))]
+    Revoked {
+        /// Since when.
+        when: UnixTime,
+        /// Why.
+        reason: Reason,
+    },
     /// Checking costs too much.
     #[error("too many signatures to check")]
     TooManySignatures,
 }
 
 /// A date as strongSwan prints it.
-struct Utc(UnixTime);
+pub(super) struct Utc(pub(super) UnixTime);
 
 impl fmt::Display for Utc {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,12 +142,18 @@ impl Chain {
 pub struct TrustedKey {
     key: PublicKey,
     chain: Option<Chain>,
+    validation: Option<Validation>,
 }
 
 impl TrustedKey {
     /// The key.
     pub fn key(&self) -> &PublicKey {
         &self.key
+    }
+
+    /// What is known about whether a certificate of its chain was revoked; `None` if nobody asked.
+    pub fn validation(&self) -> Option<Validation> {
+        self.validation
     }
 
     /// Why it is trusted; `None` for raw public keys.
@@ -220,6 +235,39 @@ impl Store {
         let mut search = Search::new(self, presented, now, self.options());
         search.chain(certificate)
     }
+
+    /// What would have to be fetched to know whether the certificates were revoked with which a peer may prove to be
+    /// `id`. Nothing is said about those without a chain to a loaded CA.
+    pub fn status_queries(&self, id: &Identity, presented: &[Arc<Certificate>], now: UnixTime) -> Vec<StatusQuery> {
+        let options = self.options();
+        if !options.enable_crl && !options.enable_ocsp {
+            return Vec::new();
+        }
+        let mut candidates: Vec<_> = self.certificates_of(id).into_iter().map(|stored| stored.certificate).collect();
+        if let Some(first) =
+            presented.first().filter(|first| first.confirms_identity(id) && !candidates.contains(first))
+        {
+            candidates.push(Arc::clone(first));
+        }
+        candidates.retain(|certificate| !certificate.is_self_issued());
+        let search = |certificate: &Arc<Certificate>| {
+            let mut search = Search { quiet: true, ..Search::new(self, presented, now, options) };
+            let chain = search.chain(certificate).ok()?;
+            self.needs_fetching(&chain, presented, now).then(|| StatusQuery::new(chain, presented))
+        };
+        candidates.iter().filter_map(search).collect()
+    }
+
+    /// The chain of a signer of CRLs.
+    pub(super) fn chain_above(
+        &self,
+        signer: &Arc<Certificate>,
+        presented: &[Arc<Certificate>],
+        now: UnixTime,
+    ) -> Option<Chain> {
+        let mut search = Search { quiet: true, ..Search::new(self, presented, now, self.options()) };
+        search.anchored(signer).ok()
+    }
 }
 
 impl Candidate {
@@ -241,17 +289,21 @@ impl Iterator for TrustedKeys<'_> {
     fn next(&mut self) -> Option<TrustedKey> {
         loop {
             let (certificate, trusted) = match self.candidates.next()? {
-                Candidate::Key(key) => return Some(TrustedKey { key, chain: None }),
+                Candidate::Key(key) => return Some(TrustedKey { key, chain: None, validation: None }),
                 Candidate::Certificate { certificate, trusted } => (certificate, trusted),
             };
             let word = if trusted { "trusted certificate" } else { "certificate" };
             log!(CFG, 1, "  using {word} \"{}\"", certificate.subject());
             let mut search = Search::new(self.store, self.presented, self.now, self.options);
             let chain = if trusted { search.trusted(&certificate) } else { search.chain(&certificate) };
-            match chain {
-                Ok(chain) => {
+            let checked = chain.and_then(|chain| {
+                let validation = self.store.validate(&chain, self.presented, self.now)?;
+                Ok((chain, validation))
+            });
+            match checked {
+                Ok((chain, validation)) => {
                     let key = certificate.public_key().clone();
-                    return Some(TrustedKey { key, chain: Some(chain) });
+                    return Some(TrustedKey { key, chain: Some(chain), validation });
                 }
                 Err(error) => {
                     log!(CFG, 1, "{error}");
@@ -272,11 +324,13 @@ struct Search<'a> {
     now: UnixTime,
     options: TrustOptions,
     budget: u32,
+    /// Nobody wants to read about it.
+    quiet: bool,
 }
 
 impl<'a> Search<'a> {
     fn new(store: &'a Store, presented: &'a [Arc<Certificate>], now: UnixTime, options: TrustOptions) -> Self {
-        Self { store, presented, now, options, budget: SIGNATURE_BUDGET }
+        Self { store, presented, now, options, budget: SIGNATURE_BUDGET, quiet: false }
     }
 
     /// A chain for a certificate that is trusted itself: with an issuer it has to be in order, without one it is
@@ -309,13 +363,23 @@ impl<'a> Search<'a> {
         if !certificate.key_usage().is_none_or(KeyUsage::allows_signing) {
             return Err(TrustError::KeyUsage);
         }
+        self.anchored(certificate)
+    }
+
+    fn say(&self, what: fmt::Arguments<'_>) {
+        if !self.quiet {
+            log!(CFG, 1, "{what}");
+        }
+    }
+
+    fn anchored(&mut self, certificate: &Arc<Certificate>) -> Result<Chain, TrustError> {
         let mut path = vec![Arc::clone(certificate)];
         self.check(certificate, "subject")?;
         let (root, policies) = self.extend(&mut path)?;
-        log!(CFG, 1, "  reached self-signed root ca with a path length of {}", path.len() - 1);
+        self.say(format_args!("  reached self-signed root ca with a path length of {}", path.len() - 1));
         for policy in certificate.policies().iter().filter(|policy| !policies.contains(policy)) {
             let subject = certificate.subject();
-            log!(CFG, 1, "certificate policy {policy} for '{subject}' not allowed by trustchain, ignored");
+            self.say(format_args!("certificate policy {policy} for '{subject}' not allowed by trustchain, ignored"));
         }
         self.store.remember(certificate);
         let intermediates = path.split_off(1);
@@ -365,8 +429,8 @@ impl<'a> Search<'a> {
             }
         }
         Err(failure.unwrap_or_else(|| {
-            log!(CFG, 1, "no issuer certificate found for \"{}\"", subject.subject());
-            log!(CFG, 1, "  issuer is \"{}\"", subject.issuer());
+            self.say(format_args!("no issuer certificate found for \"{}\"", subject.subject()));
+            self.say(format_args!("  issuer is \"{}\"", subject.issuer()));
             TrustError::NoIssuer(subject.subject().clone())
         }))
     }
@@ -398,7 +462,7 @@ impl<'a> Search<'a> {
         let is_root = issuer.is_self_issued() && self.issued(issuer, issuer)?;
         match (trusted, is_root) {
             (true, true) => {
-                log!(CFG, 1, "  using trusted ca certificate \"{}\"", issuer.subject());
+                self.say(format_args!("  using trusted ca certificate \"{}\"", issuer.subject()));
                 let below = || path.iter().rev().map(|certificate| &**certificate);
                 names::check(issuer, below())?;
                 let policies = policies::evaluate(issuer, below())?;
@@ -406,9 +470,11 @@ impl<'a> Search<'a> {
             }
             (false, true) => return Err(TrustError::UntrustedRoot(issuer.subject().clone())),
             (true, false) => {
-                log!(CFG, 1, "  using trusted intermediate ca certificate \"{}\"", issuer.subject());
+                self.say(format_args!("  using trusted intermediate ca certificate \"{}\"", issuer.subject()));
             }
-            (false, false) => log!(CFG, 1, "  using untrusted intermediate certificate \"{}\"", issuer.subject()),
+            (false, false) => {
+                self.say(format_args!("  using untrusted intermediate certificate \"{}\"", issuer.subject()))
+            }
         }
         if path.len() > MAX_PATH_LEN {
             return Err(TrustError::PathTooLong);

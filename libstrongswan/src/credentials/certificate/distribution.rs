@@ -37,7 +37,7 @@ impl DistributionPoint {
 }
 
 /// Reads CRLDistributionPoints.
-pub(super) fn points(value: &[u8]) -> der::Result<Box<[DistributionPoint]>> {
+pub(in crate::credentials) fn points(value: &[u8]) -> der::Result<Box<[DistributionPoint]>> {
     let mut reader = sequence(AnyRef::from_der(value)?)?;
     let mut points = Vec::new();
     while !reader.is_finished() {

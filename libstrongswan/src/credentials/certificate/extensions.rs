@@ -152,7 +152,7 @@ fn first_oids(value: &[u8]) -> der::Result<Box<[ObjectIdentifier]>> {
     Ok(oids.into())
 }
 
-fn authority_key_id(value: &[u8]) -> der::Result<Option<Box<[u8]>>> {
+pub(in crate::credentials) fn authority_key_id(value: &[u8]) -> der::Result<Option<Box<[u8]>>> {
     let mut fields = sequence(AnyRef::from_der(value)?)?;
     if fields.is_finished() {
         return Ok(None);
@@ -163,7 +163,7 @@ fn authority_key_id(value: &[u8]) -> der::Result<Option<Box<[u8]>>> {
 }
 
 /// Names, and the forms of those that no identity stands for.
-pub(super) fn general_names(value: &[u8]) -> der::Result<(Box<[Identity]>, u16)> {
+pub(in crate::credentials) fn general_names(value: &[u8]) -> der::Result<(Box<[Identity]>, u16)> {
     let mut reader = sequence(AnyRef::from_der(value)?)?;
     let (mut names, mut others) = (Vec::new(), 0);
     while !reader.is_finished() {

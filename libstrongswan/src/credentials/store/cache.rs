@@ -5,18 +5,18 @@ use std::hash::Hash;
 
 /// Two generations: what is used moves to the young one, and when that is full, the old one goes. It holds between
 /// half of its capacity and all of it, and every operation takes constant time.
-pub(super) struct Cache<K, V> {
+pub(in crate::credentials) struct Cache<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     generation: usize,
 }
 
 impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(in crate::credentials) fn new(capacity: usize) -> Self {
         Self { young: HashMap::new(), old: HashMap::new(), generation: capacity.div_ceil(2) }
     }
 
-    pub(super) fn get(&mut self, key: &K) -> Option<V> {
+    pub(in crate::credentials) fn get(&mut self, key: &K) -> Option<V> {
         if let Some(value) = self.young.get(key) {
             return Some(value.clone());
         }
@@ -25,18 +25,18 @@ impl<K: Eq + Hash + Clone, V: Clone> Cache<K, V> {
         Some(value)
     }
 
-    pub(super) fn insert(&mut self, key: K, value: V) {
+    pub(in crate::credentials) fn insert(&mut self, key: K, value: V) {
         if self.young.len() >= self.generation {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(key, value);
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &V> {
+    pub(in crate::credentials) fn values(&self) -> impl Iterator<Item = &V> {
         self.young.values().chain(self.old.values())
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(in crate::credentials) fn clear(&mut self) {
         self.young = HashMap::new();
         self.old = HashMap::new();
     }

@@ -183,6 +183,7 @@ fn untrusted(env: &Env<'_>, round: &PeerRound<'_>, error: &TrustError, presented
         | TrustError::Name(_)
         | TrustError::PolicyMissing(_)
         | TrustError::PolicyMapping(_)
+        | TrustError::Revoked { .. }
         | TrustError::TooManySignatures => {
             let advice = "give the peer a certificate without that".to_owned();
             Mismatch::new(round.field(Topic::Certificate, "certs"), "no trust in it", Change::Peer(advice))
