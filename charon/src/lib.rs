@@ -5,6 +5,7 @@ pub mod config;
 pub mod control;
 pub mod controller;
 pub mod daemon;
+pub mod fetch;
 pub mod jobs;
 pub mod kernel;
 pub mod manager;

@@ -10,10 +10,11 @@ use strongswan::identity::RdnMatching;
 use strongswan::log;
 use strongswan::log::Group;
 use strongswan::processing::{PerPriority, Priority, ProcessorSettings};
-use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri, options};
+use strongswan::settings::{PIDDIR, Settings, View, default_vici_uri, options, swanctl_dir};
 
 use crate::bus::log::config::{FileLog, LogConfig, SysLog};
 use crate::bus::log::{Facility, Levels, LineFormat, Stream, TimePrecision};
+use crate::fetch::FetchSettings;
 use crate::kernel::netlink::InterfaceFilter;
 use crate::manager::{ManagerSettings, NumberSettings};
 use crate::net::{DelaySettings, FloodSettings, ReceiverSettings, SocketSettings};
@@ -275,6 +276,18 @@ pub fn auth_options(settings: &Settings) -> AuthOptions {
     }
 }
 
+/// Asking about certificates.
+pub fn fetch(settings: &Settings) -> FetchSettings {
+    let s = daemon(settings);
+    let defaults = FetchSettings::default();
+    let folder = |keep: bool| keep.then(|| swanctl_dir().join("x509crl"));
+    FetchSettings {
+        timeout: s.get_time("plugins.revocation.timeout", defaults.timeout),
+        redirects: u32::try_from(s.get_int("plugins.curl.redir", -1_i32)).unwrap_or(defaults.redirects),
+        crl_folder: folder(s.get_bool("cache_crls", false)),
+    }
+}
+
 /// Whom to trust.
 pub fn trust_options(settings: &Settings) -> TrustOptions {
     let s = daemon(settings);
@@ -282,6 +295,8 @@ pub fn trust_options(settings: &Settings) -> TrustOptions {
     TrustOptions {
         reject_trusted_end_entity: s.get_bool("reject_trusted_end_entity", defaults.reject_trusted_end_entity),
         enforce_critical: s.get_bool("x509.enforce_critical", defaults.enforce_critical),
+        enable_crl: s.get_bool("plugins.revocation.enable_crl", defaults.enable_crl),
+        enable_ocsp: s.get_bool("plugins.revocation.enable_ocsp", defaults.enable_ocsp),
     }
 }
 

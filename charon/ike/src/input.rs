@@ -32,6 +32,11 @@ pub enum Input {
     Resolved(Option<(SocketAddr, SocketAddr)>),
     /// Answer to [`Output::Aaa`](crate::Output::Aaa).
     Aaa(AaaAnswer),
+    /// Answer to [`Output::Inquire`](crate::Output::Inquire): what there is to know is in the credential store.
+    Inquired {
+        /// The number of the question.
+        number: u64,
+    },
     /// Close the IKE_SA; `force` does not wait for the peer's answer.
     TerminateIke {
         /// Do not wait.

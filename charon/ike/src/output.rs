@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use strongswan::credentials::revocation::StatusQuery;
+
 use crate::config::{ChildConfig, IkeConfig};
 use crate::eap::AaaRequest;
 use crate::explain::Explanation;
@@ -26,6 +28,14 @@ pub enum Output {
     Resolve(Arc<IkeConfig>),
     /// Ask an AAA server; answered by [`Input::Aaa`](crate::Input::Aaa).
     Aaa(AaaRequest),
+    /// Find out whether certificates were revoked, with [`Store::ask`](strongswan::credentials::Store::ask); answered by
+    /// [`Input::Inquired`](crate::Input::Inquired), also if nobody knows.
+    Inquire {
+        /// What to ask.
+        queries: Vec<StatusQuery>,
+        /// The number of the question; nobody waits for an answer to number 0.
+        number: u64,
+    },
     /// Do this to another IKE_SA, by [`Input::Replaced`](crate::Input::Replaced).
     Duplicate {
         /// The other IKE_SA.

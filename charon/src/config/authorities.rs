@@ -1,12 +1,13 @@
 //! The loaded certification authorities, in load order.
 //!
-//! Their CA certificates are in the credential store for as long as the authority is loaded. Nobody asks their URIs yet:
-//! a connection that demands to know whether certificates were revoked is refused, whatever URIs there are.
+//! Their CA certificates are in the credential store for as long as the authority is loaded, and so is where to ask about
+//! the certificates they have issued.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use strongswan::credentials::Store;
+use strongswan::credentials::revocation::Sources;
 use strongswan::log;
 
 use super::Authority;
@@ -32,11 +33,23 @@ impl Authorities {
         // The new one's certificate, which may be the same, was pinned before.
         self.remove(&mut list, &authority.name.clone());
         list.push(Arc::new(authority));
+        self.publish(&list);
     }
 
     /// Unloads an authority, and says whether there was one of that name.
     pub fn unload(&self, name: &str) -> bool {
-        self.remove(&mut self.list.lock(), name)
+        let mut list = self.list.lock();
+        let removed = self.remove(&mut list, name);
+        self.publish(&list);
+        removed
+    }
+
+    /// Says where to ask about certificates.
+    fn publish(&self, list: &[Arc<Authority>]) {
+        self.credentials.set_sources(list.iter().map(|authority| {
+            let sources = Sources { crl_uris: authority.crl_uris.clone(), ocsp_uris: authority.ocsp_uris.clone() };
+            (Arc::clone(&authority.certificate), sources)
+        }));
     }
 
     fn remove(&self, list: &mut Vec<Arc<Authority>>, name: &str) -> bool {

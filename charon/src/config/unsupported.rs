@@ -1,14 +1,14 @@
 //! Options of features that do not exist yet. A connection that relies on one must not come up without it: it is refused,
-//! with the reason. Where the peer could make us go without anyway, or nothing is lost, a line in the log says so.
+//! with the reason.
 //!
 //! What only some data planes can do (modes, marks, interfaces, offloading) is not known here; these refuse the CHILD_SA.
 //! Options that only mean something to IKEv1 (`aggressive`, `pull`, `dpd_timeout`, `xauth_id`) or to EAP (`eap_id`,
 //! `aaa_id`) are without effect on an IKEv2 connection with other authentication, as in strongSwan.
 
-use ike::config::{AuthClass, AuthRound, ChildConfig, IkeVersion, Mode, Ocsp, PeerConfig, PerCpuSas};
-use strongswan::log;
+use ike::config::{AuthClass, AuthRound, ChildConfig, IkeVersion, Mode, PeerConfig, PerCpuSas};
 
 use super::LoadError;
+use ike::config::{AuthClass, AuthRound, ChildConfig, EapMethod, IkeVersion, Mode, PeerConfig, PerCpuSas};
 
 /// Refuses a connection that relies on what there is not.
 ///
@@ -18,9 +18,6 @@ pub fn check_supported(peer: &PeerConfig) -> Result<(), LoadError> {
     let refused = connection(peer).or_else(|| peer.children.iter().find_map(|child| self::child(child)));
     if let Some((key, reason)) = refused {
         return Err(LoadError::Unsupported { key, reason });
-    }
-    for (option, consequence) in ignored(peer) {
-        log!(CFG, 1, "connection '{}': {option} is not supported, {consequence}", peer.name);
     }
     Ok(())
 }
@@ -56,14 +53,6 @@ fn child(child: &ChildConfig) -> Option<Refusal> {
         return Some(("per_cpu_sas", "SAs per CPU are not supported"));
     }
     None
-}
-
-/// What is left out without harm, and what that means.
-fn ignored(peer: &PeerConfig) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let ocsp = matches!(peer.ike.ocsp, Ocsp::Request | Ocsp::Both);
-    [(ocsp, "ocsp", "no OCSP responses are requested of the peer")]
-        .into_iter()
-        .filter_map(|(set, option, consequence)| set.then_some((option, consequence)))
 }
 
 #[cfg(test)]

@@ -29,6 +29,14 @@ pub(super) fn run(control: &Control, request: Request, responder: Responder) {
             events.extend(listed.map(|stored| x509(credentials, stored, flag)));
         }
     }
+    if filter.admits(CertificateType::X509Crl) {
+        let crls = credentials.crls().into_iter().filter(|crl| filter.fits(|id| crl.issuer().matches(id).is_match()));
+        events.extend(crls.map(|crl| encoded(CertificateType::X509Crl, crl.der())));
+    }
+    if filter.admits(CertificateType::OcspResponse) && filter.subject.is_none() {
+        let responses = credentials.ocsp_responses();
+        events.extend(responses.iter().map(|response| encoded(CertificateType::OcspResponse, response.der())));
+    }
     responder.stream("list-cert", events.into_iter(), Message::new());
 }
 
@@ -67,6 +75,12 @@ fn x509(credentials: &Store, stored: &StoredCertificate, flag: CertificateFlag) 
     message.push("type", "X509").push("flag", flag.to_string());
     message.push_some("has_privkey", credentials.private_key_of(certificate.public_key()).map(|_| true));
     message.push("data", certificate.der());
+    message
+}
+
+fn encoded(kind: CertificateType, der: &[u8]) -> Message {
+    let mut message = Message::new();
+    message.push("type", kind.to_string()).push("data", der);
     message
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use strongswan::credentials::revocation::Crl;
 use strongswan::credentials::{Certificate, PublicKey, Store};
 use strongswan::identity::{IdType, Identity};
 use strongswan::log;
@@ -27,9 +28,9 @@ fn load(credentials: &Store, message: &Message) -> Answer {
     match kind {
         CertificateType::X509 => load_x509(credentials, data, flag)?,
         CertificateType::Pubkey => load_public_key(credentials, data)?,
-        // of CRLs, attribute certificates and the rest nothing is known here yet
+        CertificateType::X509Crl => load_crl(credentials, data)?,
+        // of attribute certificates and the rest nothing is known here yet
         CertificateType::Any
-        | CertificateType::X509Crl
         | CertificateType::OcspRequest
         | CertificateType::OcspResponse
         | CertificateType::X509Ac
@@ -56,6 +57,16 @@ fn load_x509(credentials: &Store, data: &[u8], flag: CertificateFlag) -> Result<
     }
     log!(CFG, 1, "loaded certificate '{}'", certificate.subject());
     credentials.add_certificate(Arc::new(certificate), flag.flags());
+    Ok(())
+}
+
+fn load_crl(credentials: &Store, data: &[u8]) -> Result<(), String> {
+    let crl = Crl::from_der_or_pem(data).map_err(|error| {
+        log!(CFG, 1, "parsing X509_CRL certificate failed: {error}");
+        parsing_failed(CertificateType::X509Crl)
+    })?;
+    log!(CFG, 1, "loaded crl issued by '{}'", crl.issuer());
+    credentials.add_crl(crl);
     Ok(())
 }
 

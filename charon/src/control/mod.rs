@@ -7,6 +7,7 @@ mod algorithms;
 mod certificate_type;
 mod clear_creds;
 mod events;
+mod flush_certs;
 mod get_authorities;
 mod get_conns;
 mod get_keys;
@@ -98,6 +99,7 @@ const COMMANDS: &[(&str, Command)] = &[
     ("unload-shared", unload_shared::run),
     ("get-shared", get_shared::run),
     ("clear-creds", clear_creds::run),
+    ("flush-certs", flush_certs::run),
     ("load-pool", load_pool::run),
     ("unload-pool", unload_pool::run),
     ("get-pools", get_pools::run),

@@ -31,6 +31,7 @@ use crate::bus::{Bus, DaemonAlert};
 use crate::config::{Connections, NameCache};
 use crate::control::Control;
 use crate::controller::Controller;
+use crate::fetch::Fetcher;
 use crate::jobs::{KernelEvents, ProcessMessage};
 use crate::kernel::{self, DataPlane, DataPlaneError};
 use crate::manager::{HalfOpen, Manager, Numbers, Resolver, Surroundings};
@@ -270,6 +271,7 @@ impl Daemon {
                 processor: Arc::clone(&processor),
                 numbers: Arc::new(Numbers::new(settings::numbers(&settings))),
                 half_open: Arc::clone(&half_open),
+                fetcher: Fetcher::new(settings::fetch(&settings)),
                 resolver: Resolver::new(settings::resolver_threads(&settings)),
             },
         );

@@ -13,6 +13,7 @@ mod create;
 mod half_open;
 mod index;
 mod initial;
+mod inquire;
 mod numbers;
 mod outputs;
 mod query;
@@ -34,6 +35,7 @@ use strongswan::credentials::Store;
 use strongswan::processing::Processor;
 
 use crate::bus::Bus;
+use crate::fetch::Fetcher;
 use crate::net::Sender;
 use aliases::Aliases;
 use index::Indexes;
@@ -99,6 +101,8 @@ pub struct Surroundings {
     pub numbers: Arc<Numbers>,
     /// Half-open IKE_SAs.
     pub half_open: Arc<HalfOpen>,
+    /// Asks others about certificates.
+    pub fetcher: Arc<Fetcher>,
     /// Looks peers' names up.
     pub resolver: Arc<Resolver>,
 }

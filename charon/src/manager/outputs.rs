@@ -35,6 +35,7 @@ impl Manager {
                 }
                 Output::Resolve(config) => self.resolve(id, &config),
                 Output::Aaa(request) => self.ask_aaa(resident, request),
+                Output::Inquire { queries, number } => self.inquire(id, queries, number),
                 Output::Duplicate { id, action } => self.replace(id, action),
                 Output::Trap(child) => {
                     if let (Some(install), Some(config)) = (self.traps.get(), resident.sa.config()) {

@@ -19,6 +19,7 @@ use super::*;
 use crate::bus::log::{ControlLog, Loggers};
 use crate::config::{self, Connections, NoNames};
 use crate::controller::{Completion, Controller, Watch};
+use crate::fetch::{FetchSettings, Fetcher};
 use crate::jobs::{KernelEvents, ProcessMessage};
 use crate::kernel::fake::FakeKernel;
 use crate::net::{DelaySettings, Delivery, Receiver, ReceiverSettings, SocketSettings, Sockets};
@@ -68,6 +69,7 @@ impl Node {
                 processor: Arc::clone(&processor),
                 numbers: Arc::new(Numbers::new(NumberSettings::default())),
                 half_open: Arc::clone(&half_open),
+                fetcher: Fetcher::new(FetchSettings::default()),
                 resolver: Resolver::new(1),
             },
         );

@@ -263,7 +263,7 @@ impl Manager {
     }
 }
 
-fn wall_clock() -> UnixTime {
+pub(super) fn wall_clock() -> UnixTime {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

@@ -53,6 +53,8 @@ bitflags::bitflags! {
         const DISPLACED = 1 << 9;
         /// A post-quantum pre-shared key is mixed into the keys.
         const PPK = 1 << 12;
+        /// The peer asked for OCSP responses about our certificates.
+        const OCSP_REQUESTED = 1 << 14;
         /// The client was sent to another gateway.
         const REDIRECTED = 1 << 13;
     }

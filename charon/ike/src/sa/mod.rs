@@ -220,6 +220,7 @@ impl IkeSa {
             Input::Initiate(child) => self.initiate(env, child),
             Input::Resolved(hosts) => self.resolved(env, hosts),
             Input::Aaa(answer) => self.resume(env, Answer::Aaa(answer)),
+            Input::Inquired { number } => self.inquired(env, number),
             Input::TerminateIke { force } => self.terminate(env, force),
             Input::TerminateChild { child } => self.terminate_child(env, child),
             Input::Withdraw { children, close_ike } => self.withdraw(env, &children, close_ike),

@@ -2,6 +2,7 @@
 
 use strongswan::clock::MonoTime;
 
+use super::inquire::Held;
 use super::suspend::Suspended;
 use super::task::Task;
 use crate::eap::Wait;
@@ -91,6 +92,10 @@ pub(crate) struct Exchanges {
     pub(crate) wait: Option<Wait>,
     /// The request that waits.
     pub(crate) suspended: Option<Box<Suspended>>,
+    /// A message that waits for what others say about its certificates.
+    pub(crate) held: Option<Box<Held>>,
+    /// How often others were asked.
+    pub(crate) inquiries: u64,
     /// Message ID of the peer's next request.
     pub(crate) expected_id: MessageId,
     pub(crate) answered: Option<Box<Answered>>,

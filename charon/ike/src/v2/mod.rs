@@ -9,6 +9,7 @@ mod auth;
 mod exchanges;
 pub(crate) mod explain;
 mod initiate;
+mod inquire;
 mod mid_sync;
 mod receive;
 mod respond;

@@ -63,7 +63,7 @@ impl IkeSa {
 
     /// The table has this message. What it does not have must not even be looked into: IKE_SA_INIT is not protected, and
     /// what is wrong with a message would be answered, and use up a message ID of the peer's.
-    fn admits(&self, header: &Header) -> bool {
+    pub(super) fn admits(&self, header: &Header) -> bool {
         let Header { exchange, .. } = *header;
         let direction = if header.is_request() { Direction::Request } else { Direction::Response };
         let pending = Pending { key_exchange: self.due_key_exchange().is_some() };
@@ -98,10 +98,12 @@ impl IkeSa {
                 let expected = expected.unwrap_or(self.exchanges.next_id);
                 log!(IKE, 1, "received message ID {id}, expected {expected}, ignored");
             }
-            return expected == Some(id);
+            let held = self.exchanges.held.as_ref().is_some_and(|held| !held.is_request());
+            return expected == Some(id) && !held;
         }
         let expected = self.exchanges.expected_id;
-        if id == expected && self.exchanges.suspended.is_some() {
+        let held = self.exchanges.held.as_ref().is_some_and(|held| held.is_request());
+        if id == expected && (held || self.exchanges.suspended.is_some()) {
             log!(IKE, 2, "request with ID {id} is being worked on, ignored");
             return false;
         }
@@ -261,6 +263,7 @@ impl IkeSa {
         // the first protected message of a handshake comes from the ports for NAT traversal, maybe (RFC 7296 §2.23)
         let forced = header.message_id == MessageId(1) && self.handshake().is_some();
         self.update_hosts(env, incoming.local, incoming.remote, forced, forced);
+        let Some(incoming) = self.put_aside(env, incoming, hash) else { return };
         self.process_request(env, &incoming, hash);
     }
 
@@ -280,6 +283,7 @@ impl IkeSa {
         self.update_hosts(env, incoming.local, incoming.remote, initial, false);
         let tried = self.exchanges.request.as_mut().map(|request| std::mem::take(&mut request.paths));
         self.path_answered(env, incoming.path(), &tried.unwrap_or_default());
+        let Some(incoming) = self.put_aside(env, incoming, [0; 20]) else { return };
         self.process_response(env, &incoming);
     }
 }

@@ -19,6 +19,9 @@ macro_rules! data {
     };
 }
 
+/// The CAs above all of them.
+pub const CAS: [&[u8]; 2] = [data!("root"), data!("int")];
+
 /// A certificate and its key.
 pub struct Holder {
     cert: &'static [u8],
@@ -36,7 +39,7 @@ pub fn certificate(pem: &[u8]) -> Arc<Certificate> {
     Arc::new(Certificate::from_der_or_pem(pem).unwrap())
 }
 
-fn load(store: &Store, pem: &[u8]) -> Arc<Certificate> {
+pub fn load(store: &Store, pem: &[u8]) -> Arc<Certificate> {
     let certificate = certificate(pem);
     store.add_certificate(Arc::clone(&certificate), CertificateFlags::of(&certificate))
 }

@@ -35,6 +35,7 @@ mod redirect;
 mod regressions;
 mod rekey;
 mod replays;
+mod revocation;
 mod scripts;
 mod sim;
 mod soak;

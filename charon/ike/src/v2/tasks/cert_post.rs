@@ -4,6 +4,7 @@ use strongswan::log;
 
 use crate::config::SendCert;
 use crate::env::Env;
+use crate::output::Output;
 use crate::sa::{Conditions, IkeSa};
 use crate::task::TaskType;
 use crate::v2::task::{Incoming, Outgoing, Progress, Step, Task};
@@ -14,7 +15,7 @@ use crate::wire::{Cert, CertEncoding};
 pub(crate) struct CertPost;
 
 impl CertPost {
-    fn add(sa: &mut IkeSa, message: &mut Outgoing) {
+    fn add(sa: &mut IkeSa, env: &Env<'_>, message: &mut Outgoing) {
         let asked = sa.conditions.contains(Conditions::CERTREQ_SEEN);
         let wanted = match sa.config().map(|config| config.send_cert) {
             Some(SendCert::Always) => true,
@@ -30,6 +31,17 @@ impl CertPost {
             log!(IKE, 1, "sending {kind} cert \"{}\"", certificate.subject());
             message.push(Cert { encoding: CertEncoding::X509Signature, data: certificate.der().to_vec() });
         }
+        if sa.conditions.contains(Conditions::OCSP_REQUESTED) && sa.replies_ocsp() {
+            let (responses, missing) = env.credentials.staples(&end_entity, &signer.intermediates, env.wall);
+            for response in responses {
+                log!(IKE, 1, "sending OCSP response for our certificates");
+                message.push(Cert { encoding: CertEncoding::OcspContent, data: response.der().to_vec() });
+            }
+            // nobody waits for them now: the peer can ask, too, and the next one finds them here
+            if let Some(missing) = missing {
+                sa.push(Output::Inquire { queries: vec![missing], number: 0 });
+            }
+        }
     }
 }
 
@@ -38,8 +50,8 @@ impl Task for CertPost {
         TaskType::IkeCertPost
     }
 
-    fn build(&mut self, sa: &mut IkeSa, _env: &mut Env<'_>, message: &mut Outgoing) -> Step {
-        Self::add(sa, message);
+    fn build(&mut self, sa: &mut IkeSa, env: &mut Env<'_>, message: &mut Outgoing) -> Step {
+        Self::add(sa, env, message);
         Ok(progress(sa))
     }
 

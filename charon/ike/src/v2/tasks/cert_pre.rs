@@ -39,6 +39,10 @@ impl CertPre {
         for ca in &cas {
             log!(IKE, 1, "sending cert request for \"{}\"", ca.subject());
         }
+        if sa.requests_ocsp() {
+            // RFC 4806 §3.1: without hashes the peer may choose any responder
+            message.push(CertReq { encoding: CertEncoding::OcspContent, data: Vec::new() });
+        }
         if !cas.is_empty() {
             message.push(CertReq::x509(cas.iter().map(|ca| *ca.public_key().spki_sha1())));
         }
@@ -48,6 +52,10 @@ impl CertPre {
         let mut unknown: usize = 0;
         for request in incoming.message.certreqs() {
             sa.conditions |= Conditions::CERTREQ_SEEN;
+            if request.encoding == CertEncoding::OcspContent {
+                sa.conditions |= Conditions::OCSP_REQUESTED;
+                continue;
+            }
             if request.encoding != CertEncoding::X509Signature {
                 log!(IKE, 1, "cert payload {} not supported - ignored", request.encoding);
                 continue;
@@ -73,6 +81,10 @@ impl CertPre {
     fn read_certificates(sa: &mut IkeSa, env: &Env<'_>, incoming: &Incoming) {
         let mut received: Vec<Arc<Certificate>> = Vec::new();
         for payload in incoming.message.certs() {
+            if matches!(payload.encoding, CertEncoding::OcspContent | CertEncoding::Crl) {
+                // looked at before
+                continue;
+            }
             if payload.encoding != CertEncoding::X509Signature {
                 log!(ENC, 1, "certificate encoding {} not supported", payload.encoding);
                 continue;

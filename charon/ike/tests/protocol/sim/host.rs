@@ -15,6 +15,7 @@ use ike::{
 };
 use strongswan::clock::{MonoTime, UnixTime};
 use strongswan::credentials::Store;
+use strongswan::credentials::revocation::{Fetch, FetchError};
 use strongswan::host::HostSpec;
 use strongswan::identity::Identity;
 
@@ -64,6 +65,12 @@ pub struct Host {
     pub reuse_equal: bool,
     /// Its AAA server.
     pub aaa: Option<Aaa>,
+    /// Questions about certificates.
+    pub asked: usize,
+    /// The answers to them do not arrive by themselves.
+    pub never_told: bool,
+    /// Those that did not.
+    pub untold: Vec<(UniqueId, u64)>,
     rng: SimRng,
     trace: Trace,
     outbox: Vec<Datagram>,
@@ -74,6 +81,19 @@ const EPOCH: i64 = 1_800_000_000;
 
 /// The cookie hosts demand; a real one is tied to the request.
 const COOKIE: &[u8] = b"chocolate";
+
+/// There are no servers in the simulation.
+struct NobodyKnows;
+
+impl Fetch for NobodyKnows {
+    fn get(&self, _uri: &str) -> Result<Vec<u8>, FetchError> {
+        Err(FetchError("nobody there".into()))
+    }
+
+    fn post_ocsp(&self, _uri: &str, _request: &[u8]) -> Result<Vec<u8>, FetchError> {
+        Err(FetchError("nobody there".into()))
+    }
+}
 
 impl Host {
     pub fn new(name: &'static str, address: &str, first_spi: u32, mut rng: SimRng, trace: Trace) -> Self {
@@ -101,6 +121,9 @@ impl Host {
             enforce_lifetimes: false,
             reuse_equal: false,
             aaa: None,
+            asked: 0,
+            never_told: false,
+            untold: Vec::new(),
             rng: rng.fork(),
             trace,
             outbox: Vec::new(),
@@ -366,6 +389,19 @@ impl Host {
                 Output::Aaa(request) => {
                     let answer = self.aaa.as_mut().map_or(AaaAnswer::Unavailable, |aaa| aaa(request));
                     self.input(now, id, Input::Aaa(answer));
+                }
+                Output::Inquire { queries, number } => {
+                    self.asked += queries.len();
+                    let seconds = i64::try_from(now.since_origin().as_secs()).unwrap();
+                    let wall = UnixTime(EPOCH + seconds + self.wall_offset);
+                    for query in &queries {
+                        self.credentials.ask(query, &NobodyKnows, &mut self.rng, wall);
+                    }
+                    if self.never_told {
+                        self.untold.push((id, number));
+                        continue;
+                    }
+                    self.input(now, id, Input::Inquired { number });
                 }
                 Output::Duplicate { id, action } => self.input(now, id, Input::Replaced(action)),
                 Output::Trap(child) => self.traps.push(child),
