@@ -66,7 +66,7 @@ pub struct Files {
 
 impl Files {
     pub(crate) fn write(&self, dir: &Path) -> Result<()> {
-        for sub in ["x509", "x509ca", "private", "pubkey"] {
+        for sub in ["x509", "x509ca", "x509crl", "private", "pubkey"] {
             std::fs::create_dir_all(dir.join(sub))?;
         }
         std::fs::write(dir.join("swanctl.conf"), &self.swanctl)?;

@@ -8,7 +8,6 @@
 use ike::config::{AuthClass, AuthRound, ChildConfig, IkeVersion, Mode, PeerConfig, PerCpuSas};
 
 use super::LoadError;
-use ike::config::{AuthClass, AuthRound, ChildConfig, EapMethod, IkeVersion, Mode, PeerConfig, PerCpuSas};
 
 /// Refuses a connection that relies on what there is not.
 ///

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
+use super::revocation::{Crl, OcspResponse};
 use super::{Auth, AuthOptions, Certificate, CertificateFlags, Pkcs12, PrivateKey, PublicKey, SignatureScheme, Store};
 use crate::clock::UnixTime;
 use crate::identity::{IdType, Identity};
 use crate::selectors::TrafficSelector;
+
+const ROOT: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certs/ca.der"));
+const PEER: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certs/sun.der"));
 
 /// Parses a certificate and does with it what a handshake would. Nothing that did not come from a real CA may be
 /// trusted.
@@ -20,6 +24,34 @@ pub fn certificate(input: &[u8]) {
     }
     let _issued = certificate.issued_by(&certificate);
     store.add_certificate(certificate, CertificateFlags::default());
+}
+
+/// Parses a CRL and does with it what a trust decision would. It has no signer.
+pub fn crl(input: &[u8]) {
+    let Ok(crl) = Crl::from_der_or_pem(input) else { return };
+    let _shown = (crl.issuer().to_string(), crl.is_delta(), crl.next_update());
+    let store = Store::new();
+    store.add_crl(crl);
+    offer(&store, input);
+}
+
+/// Parses an OCSP response, and offers it about somebody it is not about.
+pub fn ocsp(input: &[u8]) {
+    let store = Store::new();
+    offer(&store, input);
+    assert!(store.ocsp_responses().is_empty() || OcspResponse::from_der(input).is_ok());
+}
+
+/// What a peer sends along about itself.
+fn offer(store: &Store, input: &[u8]) {
+    let (Ok(root), Ok(moon)) = (Certificate::from_der(ROOT), Certificate::from_der(PEER)) else { return };
+    store.add_certificate(Arc::new(root), CertificateFlags::default());
+    let presented = [Arc::new(moon)];
+    let now = UnixTime(1_767_225_600);
+    for name in presented.iter().flat_map(|peer| peer.names()) {
+        store.offer(name, &presented, &[input], &[input], now);
+        let _key = store.trusted_keys(name, None, &presented, now).next();
+    }
 }
 
 /// Parses keys of both kinds, and an algorithm identifier.
@@ -67,12 +99,16 @@ mod tests {
     use super::*;
 
     const MOON: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/certs/moon.der"));
+    const CRL: &[u8] =
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/pkits/crls/indirectCRLCA5CRL.crl"));
     const KEY: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/keys/ecdsa-256.sec1.pem"));
 
     #[test]
     fn entry_points_run() {
-        for input in [MOON, KEY, b"fqdn:^a$", b"10.0.0.0/8[tcp/80]", b"pubkey-sha256", b"\x09\x30\x00", b""] {
+        for input in [MOON, KEY, b"fqdn:^a$", b"10.0.0.0/8[tcp/80]", b"pubkey-sha256", b"\x09\x30\x00", CRL, b""] {
             certificate(input);
+            crl(input);
+            ocsp(input);
             key(input);
             encrypted(input);
             text(input);

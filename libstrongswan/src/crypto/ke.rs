@@ -172,3 +172,5 @@ pub fn respond(method: KeyExchangeMethod, peer: &[u8]) -> Result<(Vec<u8>, Secre
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wycheproof;

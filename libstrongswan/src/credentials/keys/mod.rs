@@ -8,6 +8,8 @@ mod private;
 mod public;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wycheproof;
 
 use std::fmt;
 

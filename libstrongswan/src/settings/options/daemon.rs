@@ -19,7 +19,7 @@ const GENERAL: &[OptionSpec] = &[
     bool("accept_private_algs", "no", "Negotiate algorithm numbers from 1024 up, which are for private use, also with peers that do not identify themselves as strongSwan."),
     bool("accept_unencrypted_mainmode_messages", "no", "IKEv1: accept identity and hash payloads in Main Mode that are not encrypted. Insecure; some broken peers need it.").inert(MISSING),
     int("block_threshold", "5", "Half-open IKE_SAs that one address may have before further IKE_SA_INIT requests from it are dropped; 0 for any number."),
-    bool("cache_crls", "no", "Write fetched CRLs to swanctl's x509crl directory.").inert(MISSING),
+    bool("cache_crls", "no", "Write fetched CRLs to swanctl's x509crl directory."),
     bool("cert_cache", "yes", "Remember which certificate was issued by which, once verified.").inert(ELSEWHERE),
     bool("check_current_path", "no", "After a change of addresses or routes probe the path in use even if it still looks usable."),
     int("childsa_limit", "1000", "CHILD_SAs that a peer may create in one IKE_SA; 0 for any number."),

@@ -104,6 +104,9 @@ const CERTIFICATE_OPTIONS: &[OptionSpec] = &[
     absent("ipseckey.**", "Public keys from DNS."),
     absent("openxpki.**", "OCSP responder."),
     absent("pkcs11.**", "Tokens."),
-    absent("revocation.**", "CRLs and OCSP."),
+    bool("revocation.enable_crl", "yes", "Look for certificates in CRLs."),
+    bool("revocation.enable_ocsp", "yes", "Ask OCSP responders about certificates."),
+    bool("revocation.load", "yes", "No effect: the checks are there and have switches of their own."),
+    time("revocation.timeout", "10s", "How long fetching a CRL or an OCSP response may take."),
     absent("tpm.**", "Keys in a TPM."),
 ];
