@@ -25,7 +25,7 @@ pub enum Make {
 const STRONGSWAN_PLUGINS: &str = "random nonce openssl pem pkcs1 pkcs8 x509 revocation constraints pubkey curve25519 \
      hmac sha1 sha2 aes gcm cmac xcbc ctr ccm chapoly gmp mgf1 kdf drbg kernel-netlink socket-default vici updown \
      counters attr resolve md4 md5 des eap-identity eap-md5 eap-mschapv2 eap-gtc \
-     eap-tls eap-ttls xauth-generic";
+     eap-tls eap-ttls eap-radius xauth-generic";
 
 /// The plugin that carries strongSwan's ESP where the kernel has none, as on test machines; it comes first then.
 const STRONGSWAN_USERSPACE_ESP: &str = "kernel-libipsec";
