@@ -21,6 +21,12 @@ openssl rsa -traditional -in keys/rsa-2048.pkcs1.pem -outform der -out keys/rsa-
 openssl pkcs8 -topk8 -nocrypt -in keys/rsa-2048.pkcs1.pem -out keys/rsa-2048.pkcs8.pem
 openssl rsa -in keys/rsa-2048.pkcs1.pem -RSAPublicKey_out -out keys/rsa-2048.pub.pkcs1.pem
 openssl rsa -in keys/rsa-2048.pkcs1.pem -RSAPublicKey_out -outform der -out keys/rsa-2048.pub.pkcs1.der
+# As DNS and SSH write public keys; pki prints the Base64 part only.
+ssh() { echo "$2 $(pki --pub --type priv --in keys/$1.pem --outform sshkey) test@example.org" > keys/${1%%.*}.pub.ssh; }
+ssh rsa-2048.pkcs1 ssh-rsa
+ssh ed25519.pkcs8 ssh-ed25519
+for size in 256 384 521; do ssh ecdsa-$size.sec1 ecdsa-sha2-nistp$size; done
+echo "0s$(pki --pub --type priv --in keys/rsa-2048.pkcs1.pem --outform dnskey)" > keys/rsa-2048.pub.dnskey
 pki --gen --type rsa --size 1024 --outform pem > keys/rsa-1024.pkcs1.pem
 # A file as `openssl ecparam -genkey` makes them: parameters first.
 openssl ecparam -name prime256v1 -genkey -out keys/ecdsa-256.parameters.pem

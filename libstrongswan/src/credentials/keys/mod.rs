@@ -6,6 +6,7 @@ mod legacy;
 pub(super) mod pbe;
 mod private;
 mod public;
+mod raw;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

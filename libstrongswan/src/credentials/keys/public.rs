@@ -1,4 +1,4 @@
-//! Public keys: SubjectPublicKeyInfo and PKCS#1, their fingerprints, verification.
+//! Public keys: SubjectPublicKeyInfo and PKCS#1 (other encodings in `raw`), their fingerprints, verification.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -8,7 +8,7 @@ use der::asn1::{AnyRef, BitStringRef, ObjectIdentifier};
 use der::{Decode, Encode};
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 
-use super::{KeyError, KeyType, SignatureError, ecdsa, mode};
+use super::{KeyError, KeyType, SignatureError, ecdsa, mode, raw};
 use crate::credentials::evp::EvpKey;
 use crate::credentials::pem;
 use crate::credentials::scheme::SignatureScheme;
@@ -65,14 +65,20 @@ impl PublicKey {
         Ok(Self(Arc::new(inner)))
     }
 
-    /// Reads SubjectPublicKeyInfo or PKCS#1, in PEM or DER.
+    /// Reads SubjectPublicKeyInfo or PKCS#1 in PEM or DER, a DNSKEY record or a line of OpenSSH.
     ///
     /// # Errors
     /// If it is none, or of an algorithm that is not supported.
     pub fn from_der_or_pem(data: &[u8]) -> Result<Self, KeyError> {
         let der = pem::der_of(data, &["PUBLIC KEY", "RSA PUBLIC KEY"]).ok_or(KeyError::Malformed)?;
         match Self::from_spki_der(der.as_bytes()) {
-            Err(KeyError::Malformed) => Self::from_spki_der(&wrap_rsa(der.as_bytes()).ok_or(KeyError::Malformed)?),
+            Err(KeyError::Malformed) => {}
+            result => return result,
+        }
+        match wrap_rsa(der.as_bytes()).ok_or(KeyError::Malformed).and_then(|spki| Self::from_spki_der(&spki)) {
+            Err(KeyError::Malformed) => {
+                raw::to_spki(data).map_or(Err(KeyError::Malformed), |spki| Self::from_spki_der(&spki))
+            }
             result => result,
         }
     }
