@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ike::eap::{EapSettings, FramingSettings, GtcBackend, MethodType, TlsSettings, TlsVersion};
+use ike::eap::{EapSettings, FramingSettings, GtcBackend, MethodType, TlsSettings, TlsVersion, TunnelSettings};
 use ike::settings::{FragmentSize, IkeSettings, RedirectSettings, RedirectWhen, RetransmitSettings};
 use ike::wire::Gateway;
 use strongswan::credentials::{Auth, AuthClass, AuthOptions, TrustOptions};
@@ -101,7 +101,14 @@ fn eap(settings: &Settings) -> EapSettings {
     const PLUGINS: [&str; 6] = ["eap-md5", "eap-gtc", "eap-mschapv2", "eap-tls", "eap-ttls", "eap-peap"];
     let s = daemon(settings);
     let plugins = s.view("plugins");
-    let loaded = |plugin: &&str| plugins.get_bool(&format!("{plugin}.load"), true);
+    let loaded = |plugin: &&str| {
+        // who asks for TNC does not want to let in anybody without it
+        let tnc = plugins.get_bool(&format!("{plugin}.phase2_tnc"), false);
+        if tnc {
+            log!(CFG, 1, "{plugin}.phase2_tnc is not supported, {plugin} is not loaded");
+        }
+        plugins.get_bool(&format!("{plugin}.load"), true) && !tnc
+    };
     let dynamic = plugins.view("eap-dynamic");
     let preferred = dynamic.get_str("preferred").unwrap_or_default();
     let words = preferred.split([',', ' ']).filter(|word| !word.is_empty());
@@ -122,6 +129,8 @@ fn eap(settings: &Settings) -> EapSettings {
         },
         tls: tls(settings),
         eap_tls: framing(&plugins.view("eap-tls"), FramingSettings::default()),
+        ttls: tunnel(&plugins.view("eap-ttls"), TunnelSettings::ttls()),
+        peap: tunnel(&plugins.view("eap-peap"), TunnelSettings::peap()),
     }
 }
 
@@ -152,6 +161,20 @@ fn tls(settings: &Settings) -> TlsSettings {
         signature: list("signature"),
         send_certreq_authorities: first
             .get_bool(authorities, second.get_bool(authorities, defaults.send_certreq_authorities)),
+    }
+}
+
+/// An EAP method that runs another one within TLS. A word that is no method leaves a server without.
+fn tunnel(s: &View<'_>, defaults: TunnelSettings) -> TunnelSettings {
+    let method = |word: &str| match Auth::parse(&format!("eap-{word}"), AuthOptions::default()).ok()?.class {
+        AuthClass::Eap(method) => Some(method),
+        _ => None,
+    };
+    TunnelSettings {
+        framing: framing(s, defaults.framing),
+        phase2_method: s.get_str("phase2_method").map_or(defaults.phase2_method, method),
+        phase2_piggyback: s.get_bool("phase2_piggyback", defaults.phase2_piggyback),
+        request_peer_auth: s.get_bool("request_peer_auth", defaults.request_peer_auth),
     }
 }
 

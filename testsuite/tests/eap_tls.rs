@@ -31,6 +31,11 @@ impl Case {
         Self { method, kind: KeyKind::EcdsaP256, client: "", server: "", charon: "", eap_only: false }
     }
 
+    /// A method on TLS with a password within, that of alice.
+    fn tunnel(method: &'static str) -> Self {
+        Self { client: "eap_id = alice", server: "eap_id = %any", ..Self::new(method) }
+    }
+
     fn start(&self, makes: (Make, Make)) -> Result<Scenario> {
         let lab = Lab::direct("eaptls")?;
         let (mut left, mut right) = pair(&lab, &Connection::new(Auth::Certificate(self.kind)))?;
@@ -47,7 +52,8 @@ impl Case {
         }
         for files in [&mut left, &mut right] {
             files.charon += self.charon;
-            files.swanctl += "secrets {\n eap-alice {\n id = alice\n secret = \"correct horse\"\n }\n}\n";
+            files.swanctl += "secrets {\n eap-alice {\n id = alice\n secret = \"correct horse\"\n }\n \
+                eap-left {\n id = left.example.org\n secret = \"battery staple\"\n }\n}\n";
         }
         let left = Daemon::start(&lab, &lab.left, makes.0, &left)?;
         let right = Daemon::start(&lab, &lab.right, makes.1, &right)?;
@@ -125,4 +131,27 @@ scenarios! {
         => fails("server certificate does not match to 'aaa.example.org'");
     another_client(Ours to StrongSwan, StrongSwan to Ours)
         Case { client: "eap_id = alice", server: "eap_id = %any", ..Case::new("eap-tls") } => fails("alice");
+    ttls_client(Ours to StrongSwan) Case::tunnel("eap-ttls") => works("EAP_TTLS");
+    ttls_server(StrongSwan to Ours) Case::tunnel("eap-ttls") => works("EAP_TTLS");
+    ttls_mschapv2(Ours to StrongSwan, StrongSwan to Ours, Ours to Ours)
+        Case { charon: "plugins { eap-ttls { phase2_method = mschapv2\n } }\n", ..Case::tunnel("eap-ttls") }
+        => works("EAP_TTLS");
+    ttls_piggyback(Ours to StrongSwan, StrongSwan to Ours)
+        Case { charon: "plugins { eap-ttls { phase2_piggyback = yes\n } }\n", ..Case::tunnel("eap-ttls") }
+        => works("EAP_TTLS");
+    ttls_alone(Ours to StrongSwan, StrongSwan to Ours)
+        Case { eap_only: true, ..Case::tunnel("eap-ttls") } => works("EAP_TTLS");
+    ttls13(Ours to StrongSwan, StrongSwan to Ours, Ours to Ours)
+        Case { charon: TLS13, ..Case::tunnel("eap-ttls") } => works("TLS 1.3");
+    ttls_with_client_certificate(Ours to StrongSwan, StrongSwan to Ours) Case {
+        client: "",
+        server: "",
+        charon: "plugins { eap-ttls { request_peer_auth = yes\n } }\n",
+        ..Case::new("eap-ttls")
+    } => works("EAP_TTLS");
+    ttls_for_another_aaa_server(Ours to StrongSwan, StrongSwan to Ours)
+        Case { client: "eap_id = alice\naaa_id = aaa.example.org", ..Case::tunnel("eap-ttls") }
+        => fails("server certificate does not match to 'aaa.example.org'");
+    // Debian has no EAP-PEAP
+    peap_ours(Ours to Ours) Case::tunnel("eap-peap") => works("EAP_PEAP");
 }

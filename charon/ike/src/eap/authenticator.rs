@@ -60,6 +60,11 @@ impl Authenticator {
         Self { stage: Stage::Open, identifier, messages: 0, alternatives: Vec::new() }
     }
 
+    /// Goes on after another identifier: that of packets that carry this conversation without its headers.
+    pub(super) fn follow(&mut self, identifier: u8) {
+        self.identifier = identifier;
+    }
+
     /// Asks the client for its name.
     pub(crate) fn ask_identity(&mut self) -> Reply {
         self.stage = Stage::Identity;

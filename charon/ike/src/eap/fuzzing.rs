@@ -90,3 +90,13 @@ pub fn client(data: &[u8]) {
         }
     });
 }
+
+/// What comes within TLS, and how TLS comes in packets. The first byte says which.
+pub fn tls(data: &[u8]) {
+    let Some((which, data)) = data.split_first() else { return };
+    match which % 4 {
+        0 => super::tunnel::fuzz_avp(data),
+        1 => super::tunnel::fuzz_peap(data),
+        _ => super::tls::fuzz_framing(which % 4 == 3, data),
+    }
+}

@@ -11,7 +11,7 @@ use super::packet::{MethodType, Packet};
 use super::proof::Outcome;
 use super::settings::EapSettings;
 use super::wait::{Answer, Wait};
-use super::{gtc, md5, mschapv2, tls};
+use super::{gtc, md5, mschapv2, tls, tunnel};
 use crate::config::AuthRound;
 use crate::wire::EapType;
 
@@ -117,6 +117,21 @@ const METHODS: &[Entry] = &[
         client: mschapv2::client,
     },
     Entry { kind: EapType::Tls, plugin: "eap-tls", mutual: true, server: tls::server, client: tls::client },
+    // the server has a certificate, and the key is that of TLS
+    Entry {
+        kind: EapType::Ttls,
+        plugin: "eap-ttls",
+        mutual: true,
+        server: tunnel::ttls_server,
+        client: tunnel::ttls_client,
+    },
+    Entry {
+        kind: EapType::Peap,
+        plugin: "eap-peap",
+        mutual: true,
+        server: tunnel::peap_server,
+        client: tunnel::peap_client,
+    },
     Entry { kind: EapType::Md5, plugin: "eap-md5", mutual: false, server: md5::server, client: md5::client },
     Entry { kind: EapType::Gtc, plugin: "eap-gtc", mutual: false, server: gtc::server, client: gtc::client },
 ];

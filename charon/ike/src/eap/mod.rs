@@ -22,6 +22,7 @@ mod relay;
 mod settings;
 mod supplicant;
 mod tls;
+mod tunnel;
 mod wait;
 
 pub(crate) use authenticator::{Authenticator, Reply};

@@ -1,7 +1,7 @@
 //! The settings of EAP methods (`charon.plugins.eap-*`).
 
 use super::packet::MethodType;
-use super::tls::settings::{FramingSettings, TlsSettings};
+use super::tls::settings::{FramingSettings, TlsSettings, TunnelSettings};
 
 /// What authenticates the password of EAP-GTC, `eap-gtc.backend`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -14,7 +14,7 @@ pub enum GtcBackend {
 }
 
 /// Settings of EAP methods.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EapSettings {
     /// `force_eap_only_authentication`: leave out our own AUTH where the connection says so, whether or not the client
     /// knows about it.
@@ -31,6 +31,26 @@ pub struct EapSettings {
     pub tls: TlsSettings,
     /// `eap-tls.*`
     pub eap_tls: FramingSettings,
+    /// `eap-ttls.*`
+    pub ttls: TunnelSettings,
+    /// `eap-peap.*`
+    pub peap: TunnelSettings,
+}
+
+impl Default for EapSettings {
+    fn default() -> Self {
+        Self {
+            force_eap_only: false,
+            disabled: Vec::new(),
+            preferred: Vec::new(),
+            prefer_user: false,
+            gtc_backend: GtcBackend::default(),
+            tls: TlsSettings::default(),
+            eap_tls: FramingSettings::default(),
+            ttls: TunnelSettings::ttls(),
+            peap: TunnelSettings::peap(),
+        }
+    }
 }
 
 #[cfg(any(test, fuzzing))]

@@ -72,6 +72,11 @@ impl Supplicant {
         }
     }
 
+    /// The method has nothing against success. Where success is said by other means, that is what counts.
+    pub(super) fn is_satisfied(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.outcome.is_some())
+    }
+
     fn invalid(&mut self) -> Turn {
         log!(IKE, 1, "received invalid EAP message");
         self.running = None;

@@ -20,6 +20,7 @@ mod delete;
 mod drain;
 mod eap;
 mod eap_tls;
+mod eap_tunnel;
 mod handshake;
 mod ipcomp;
 mod limits;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::super::fuzzing::{client, server, with_context};
+use super::super::fuzzing::{client, server, tls, with_context};
 use super::super::method::{Context, ServerMethod, ServerStep};
 use super::super::packet::{MethodType, Packet};
 use super::super::wait::{Answer, Wait};
@@ -133,7 +133,7 @@ proptest! {
     /// The fuzz targets with seeds that are changed here and there, so that they cannot rot.
     #[test]
     fn rubbish_is_survived(index in any::<prop::sample::Index>(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6), cut in any::<prop::sample::Index>()) {
-        let targets: [(&str, Target); 2] = [("eap_client", client), ("eap_server", server)];
+        let targets: [(&str, Target); 3] = [("eap_client", client), ("eap_server", server), ("eap_tls", tls)];
         for (target, run) in targets {
             let seeds = corpus(target);
             let mut data = index.get(&seeds).clone();

@@ -153,7 +153,7 @@ impl Framing {
             // some say the length again
             Some(incoming) if total.is_none() || total == incoming.total => incoming,
             Some(_) => return Err(FramingError::Length),
-            None if data.is_empty() && !more && total.is_none_or(|total| total == 0) => return Ok(Frame::Empty),
+            None if data.is_empty() && !more && total.is_none() => return Ok(Frame::Empty),
             None => Incoming { total, data: Vec::new() },
         };
         if data.is_empty() {
@@ -263,6 +263,7 @@ mod tests {
             (&[&[]], FramingError::Short),
             (&[&[LENGTH]], FramingError::Short),
             (&[&[LENGTH, 0, 0, 0]], FramingError::Short),
+            (&[&[LENGTH, 0, 0, 0, 0]], FramingError::Empty),
             (&[&[LENGTH, 0, 0, 0, 1]], FramingError::Empty),
             (&[&[LENGTH, 0, 0, 0, 0, 1]], FramingError::Long),
             (&[&[LENGTH, 0, 0, 0, 1, 1, 2]], FramingError::Long),

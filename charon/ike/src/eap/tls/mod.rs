@@ -30,3 +30,20 @@ pub(super) struct Flavor {
 
 /// EAP-TLS.
 const TLS: Flavor = Flavor { kind: EapType::Tls, label: b"client EAP encryption" };
+
+/// For fuzzing: packets, each with its length in front, at either end.
+#[cfg(any(test, fuzzing))]
+pub(super) fn fuzz_framing(client: bool, mut data: &[u8]) {
+    let end = if client { framing::Framing::client } else { framing::Framing::server };
+    let mut framing = end(TLS.kind, settings::FramingSettings::default());
+    while let Some((len, rest)) = data.split_first() {
+        let (packet, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        match framing.receive(packet) {
+            // an answer of some length, so that acknowledgements have their turn
+            Ok(framing::Frame::Message(message)) => drop(framing.send(message.repeat(40))),
+            Ok(_) => {}
+            Err(_) => return,
+        }
+        data = rest;
+    }
+}

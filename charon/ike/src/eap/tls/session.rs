@@ -140,6 +140,10 @@ impl Session {
 
     /// What came from the peer.
     pub(super) fn feed(&mut self, context: &Context<'_>, mut bytes: &[u8]) -> Result<(), TlsError> {
+        if !is_whole(bytes) {
+            log!(TLS, 1, "received incomplete TLS record");
+            return Err(TlsError::Closed);
+        }
         while !bytes.is_empty() {
             match self.connection.read_tls(&mut bytes) {
                 Ok(read) if read != 0 => {}
@@ -312,6 +316,15 @@ fn complies(context: &Context<'_>, id: &Identity, key: &TrustedKey) -> bool {
             false
         }
     }
+}
+
+/// Whether a message consists of whole records. A flight ends with one; rustls would wait for the rest of another.
+fn is_whole(mut message: &[u8]) -> bool {
+    while let Some(([_, _, _, length @ ..], rest)) = message.split_first_chunk::<5>() {
+        let Some(rest) = rest.get(usize::from(u16::from_be_bytes(*length))..) else { return false };
+        message = rest;
+    }
+    message.is_empty()
 }
 
 fn failed(error: &rustls::Error) {

@@ -9,6 +9,8 @@ pub(super) const RADIUS: Group =
     Group { prefix: "charon.plugins", file: "strongswan.d/charon/eap-radius.conf", options: RADIUS_OPTIONS };
 pub(super) const CERTIFICATES: Group = Group { prefix: "charon.plugins", file: "", options: CERTIFICATE_OPTIONS };
 
+const NO_TNC: &str = "there is no TNC; a method that is told to use it is not loaded";
+
 const fn absent(name: &'static str, description: &'static str) -> OptionSpec {
     other(name, Kind::Anything, "", description).inert(MISSING)
 }
@@ -24,7 +26,19 @@ const EAP_OPTIONS: &[OptionSpec] = &[
     bool("eap-gtc.load", "yes", "Offer and accept EAP-GTC."),
     bool("eap-md5.load", "yes", "Offer and accept EAP-MD5."),
     bool("eap-mschapv2.load", "yes", "Offer and accept EAP-MSCHAPv2."),
-    absent("eap-peap.**", "EAP-PEAP."),
+    int("eap-peap.fragment_size", "1024", "Largest packet of EAP-PEAP in bytes."),
+    int(
+        "eap-peap.max_message_count",
+        "32",
+        "Packets of the other side, at most; 0 for no limit but that of all methods.",
+    ),
+    bool("eap-peap.include_length", "no", "Say how long a TLS message is even if it fits into one packet."),
+    bool("eap-peap.load", "yes", "Offer and accept EAP-PEAP."),
+    text("eap-peap.phase2_method", "mschapv2", "The method that a server runs within TLS."),
+    bool("eap-peap.phase2_piggyback", "no", "Ask for the identity along with the end of the TLS handshake."),
+    bool("eap-peap.request_peer_auth", "no", "Demand a certificate of the client too."),
+    other("eap-peap.phase2_tnc", Kind::Anything, "", "TNC within EAP-PEAP.").inert(NO_TNC),
+    other("eap-peap.phase2_tnc_method", Kind::Anything, "", "TNC within EAP-PEAP.").inert(NO_TNC),
     absent("eap-sim.**", "EAP-SIM."),
     absent("eap-sim-file.**", "Triplets from a file."),
     absent("eap-sim-pcsc.**", "Triplets from a card."),
@@ -39,7 +53,19 @@ const EAP_OPTIONS: &[OptionSpec] = &[
     ),
     bool("eap-tls.include_length", "yes", "Say how long a TLS message is even if it fits into one packet."),
     bool("eap-tls.load", "yes", "Offer and accept EAP-TLS."),
-    absent("eap-ttls.**", "EAP-TTLS."),
+    int("eap-ttls.fragment_size", "1024", "Largest packet of EAP-TTLS in bytes."),
+    int(
+        "eap-ttls.max_message_count",
+        "32",
+        "Packets of the other side, at most; 0 for no limit but that of all methods.",
+    ),
+    bool("eap-ttls.include_length", "yes", "Say how long a TLS message is even if it fits into one packet."),
+    bool("eap-ttls.load", "yes", "Offer and accept EAP-TTLS."),
+    text("eap-ttls.phase2_method", "md5", "The method that a server runs within TLS."),
+    bool("eap-ttls.phase2_piggyback", "no", "Ask for the identity along with the end of the TLS handshake."),
+    bool("eap-ttls.request_peer_auth", "no", "Demand a certificate of the client too."),
+    other("eap-ttls.phase2_tnc", Kind::Anything, "", "TNC within EAP-TTLS.").inert(NO_TNC),
+    other("eap-ttls.phase2_tnc_method", Kind::Anything, "", "TNC within EAP-TTLS.").inert(NO_TNC),
     absent("ext-auth.**", "A script that has to agree."),
     absent("xauth-eap.**", "XAuth by an EAP method."),
     absent("xauth-generic.**", "XAuth by a shared secret."),
