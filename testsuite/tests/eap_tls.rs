@@ -77,7 +77,7 @@ impl Scenario {
         self.left.swanctl(&["--initiate", "--child", "net"]).map_err(|e| format!("{e}\n{}", log()))?;
         for daemon in [&self.left, &self.right] {
             wait_for("one IKE_SA", 5, || Ok(daemon.swanctl(&["--list-sas"])?.matches("ESTABLISHED").count() == 1))?;
-            assert!(daemon.logged("MSK established") && !daemon.logged("no MSK established"), "{}", log());
+            assert!(daemon.logged("succeeded, MSK established"), "{}", log());
             assert!(daemon.logged(said), "{said}:\n{}", log());
         }
         let (left, right) = (&self.lab.left, &self.lab.right);
@@ -117,14 +117,13 @@ scenarios! {
     tls_server(StrongSwan to Ours) Case::new("eap-tls") => works("TLS 1.2");
     tls_rsa(Ours to StrongSwan, StrongSwan to Ours)
         Case { kind: KeyKind::Rsa2048, ..Case::new("eap-tls") } => works("TLS 1.2");
-    tls13_client(Ours to StrongSwan) Case { charon: TLS13, ..Case::new("eap-tls") } => works("TLS 1.3");
-    // strongSwan 5.9.8 as client crashes on the commitment of RFC 9190
+    // strongSwan 5.9.8 has the TLS 1.3 of a draft: another key, no commitment, which crashes it as a client
     tls13_ours(Ours to Ours) Case { charon: TLS13, ..Case::new("eap-tls") } => works("TLS 1.3");
     tls_small_fragments(Ours to StrongSwan, StrongSwan to Ours)
         Case { charon: "plugins { eap-tls { fragment_size = 256\n } }\n", ..Case::new("eap-tls") } => works("TLS 1.2");
     tls_alone(Ours to StrongSwan, StrongSwan to Ours, Ours to Ours)
         Case { eap_only: true, ..Case::new("eap-tls") } => works("TLS 1.2");
-    tls13_alone(Ours to StrongSwan, Ours to Ours)
+    tls13_alone(Ours to Ours)
         Case { eap_only: true, charon: TLS13, ..Case::new("eap-tls") } => works("TLS 1.3");
     another_aaa_server(Ours to StrongSwan, StrongSwan to Ours)
         Case { client: "aaa_id = aaa.example.org", ..Case::new("eap-tls") }
@@ -141,9 +140,10 @@ scenarios! {
         => works("EAP_TTLS");
     ttls_alone(Ours to StrongSwan, StrongSwan to Ours)
         Case { eap_only: true, ..Case::tunnel("eap-ttls") } => works("EAP_TTLS");
-    ttls13(Ours to StrongSwan, StrongSwan to Ours, Ours to Ours)
+    ttls13(Ours to Ours)
         Case { charon: TLS13, ..Case::tunnel("eap-ttls") } => works("TLS 1.3");
-    ttls_with_client_certificate(Ours to StrongSwan, StrongSwan to Ours) Case {
+    // strongSwan's server takes the certificate for enough, ours wants the method within as well
+    ttls_with_client_certificate(StrongSwan to Ours) Case {
         client: "",
         server: "",
         charon: "plugins { eap-ttls { request_peer_auth = yes\n } }\n",

@@ -54,9 +54,8 @@ impl Client {
             log!(TLS, 1, "received application data in {}", TLS.kind);
             return ClientStep::Failed;
         }
-        // RFC 9190 §2.5 wants the commitment before success, as nothing else would tell that success is the server's.
-        // Within IKEv2 its AUTH does, which is made with the key; strongSwan 5.9.8 sends no commitment.
-        let complete = session.is_established();
+        // RFC 9190 §2.5: with TLS 1.3 success before the commitment is none
+        let complete = session.is_established() && (self.committed || !session.is_tls13());
         let outcome = complete.then(|| {
             let (msk, key) = (session.msk(), session.peer().cloned());
             Box::new(Outcome { mutual: msk.is_some() && key.is_some(), msk, key, ..Outcome::default() })
