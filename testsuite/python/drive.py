@@ -75,6 +75,20 @@ def main():
             for child in ike["child-sas"].values():
                 print("child", text(child["name"]), text(child["state"]), text(child["spi-in"]))
 
+    counted = [control.get_counters(), control.get_counters({"name": "py"}), control.get_counters({"all": "yes"})]
+    for counters in counted:
+        for name, values in counters["counters"].items():
+            print("counters '%s'" % name, len(values), text(values["ike-auth-in-resp"]))
+    control.reset_counters()
+    print("reset", text(control.get_counters()["counters"][""]["ike-init-out-req"]))
+    control.install({"child": "net", "ike": "py"})
+    print("installed", sum(1 for _ in control.list_policies({"trap": "yes"})))
+    control.uninstall({"child": "net"})
+    try:
+        control.uninstall({"child": "net"})
+    except vici.exception.CommandException as error:
+        print("refused", error)
+
     try:
         control.load_conn({"broken": {"remote_addr": ["192.0.2.9"]}})
     except vici.exception.CommandException as error:

@@ -33,6 +33,8 @@ fn drive(make: Make) -> Result<()> {
         "log IKE initiating IKE_SA py[1] to 192.0.2.2",
         "sa py ESTABLISHED",
         "child net INSTALLED",
+        "counters '' 21 1\ncounters 'py' 21 1\ncounters 'py' 21 1\nreset 0",
+        "installed 1\nrefused Command failed: policy 'net' not found",
         "unknown option: remote_addr, config discarded",
         "CHILD_SA config 'nosuch' not found",
         "pool rw size 14 leases 0",

@@ -13,6 +13,7 @@ use crate::input::DuplicateAction;
 use crate::kernel::SaUsage;
 use crate::sa::{ChildSaState, IkeSa, IkeSaState};
 use crate::snapshot::{ChildSaSnapshot, IkeSaSnapshot};
+use crate::wire::ExchangeType;
 
 /// An output of [`IkeSa::poll_output`](crate::IkeSa::poll_output).
 #[derive(Debug)]
@@ -146,6 +147,17 @@ pub enum Event {
     },
     /// A negotiation failed, and this is why. The events of the failure follow.
     Explained(Arc<Explanation>),
+    /// A message of IKE itself: one that came and is served, or one that goes out for the first time.
+    Message {
+        /// The connection, if it is known by then.
+        connection: Option<Arc<str>>,
+        /// Its exchange.
+        exchange: ExchangeType,
+        /// It came from the peer.
+        incoming: bool,
+        /// It is a request.
+        request: bool,
+    },
     /// Something went wrong.
     Alert(Alert),
 }

@@ -1,5 +1,6 @@
 //! Observation: log sinks, and the events of IKE_SAs with their listeners. The core never calls a listener by name.
 
+pub mod counters;
 pub mod log;
 
 use std::sync::Arc;

@@ -42,6 +42,7 @@ impl Listener for Events {
         match event {
             Event::IkeStateChange { .. }
             | Event::IkeRedirect { .. }
+            | Event::Message { .. }
             | Event::ChildStateChange { .. }
             | Event::ChildUsed { .. }
             | Event::ChildFailed { .. } => {}

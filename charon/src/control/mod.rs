@@ -10,10 +10,12 @@ mod events;
 mod flush_certs;
 mod get_authorities;
 mod get_conns;
+mod get_counters;
 mod get_keys;
 mod get_pools;
 mod get_shared;
 mod initiate;
+mod install;
 mod list_authorities;
 mod list_certs;
 mod list_conns;
@@ -30,11 +32,13 @@ mod operations;
 mod redirect;
 mod rekey;
 mod reload_settings;
+mod reset_counters;
 mod selector;
 mod show;
 mod start_action;
 mod stats;
 mod terminate;
+mod uninstall;
 mod unload_authority;
 mod unload_conn;
 mod unload_key;
@@ -113,6 +117,10 @@ const COMMANDS: &[(&str, Command)] = &[
     ("redirect", redirect::run),
     ("list-sas", list_sas::run),
     ("list-policies", list_policies::run),
+    ("install", install::run),
+    ("uninstall", uninstall::run),
+    ("get-counters", get_counters::run),
+    ("reset-counters", reset_counters::run),
 ];
 
 /// The daemon as vici clients see it.

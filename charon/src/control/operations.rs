@@ -11,6 +11,7 @@ use ike::wire::Gateway;
 use strongswan::credentials::AuthOptions;
 use strongswan::processing::ProcessorStats;
 
+use crate::bus::counters::Counters;
 use crate::controller::{Fits, Watch};
 use crate::traps::Installed;
 
@@ -49,11 +50,12 @@ pub trait Operations: Send + Sync + 'static {
     /// Rekeys a CHILD_SA.
     fn rekey_child(&self, child: UniqueId);
 
-    /// Installs the trap or shunt policy of a child. Failures are logged.
-    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>);
+    /// Installs the trap or shunt policy of a child, or has names looked up for it first. `false` if that failed, which is
+    /// logged.
+    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> bool;
 
-    /// Removes the trap or shunt policy of a child, if there is one.
-    fn uninstall(&self, connection: &str, child: &str);
+    /// Removes the trap or shunt policy of a child, of any connection if none is named. `false` if there is none.
+    fn uninstall(&self, connection: Option<&str>, child: &str) -> bool;
 
     /// All IKE_SAs, the oldest first.
     fn ike_sas(&self) -> Vec<UniqueId>;
@@ -81,6 +83,9 @@ pub trait Operations: Send + Sync + 'static {
 
     /// Figures of the daemon.
     fn stats(&self) -> DaemonStats;
+
+    /// What has been counted.
+    fn counters(&self) -> &Counters;
 
     /// What the settings make of constraints in `auth`.
     fn auth_options(&self) -> AuthOptions;

@@ -31,7 +31,7 @@ fn starts(child: &ChildConfig) -> bool {
 fn run(operations: &dyn Operations, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) {
     if child.start_action.trap {
         log!(JOB, 1, "start action: {} '{}'", "trap", child.name);
-        operations.install(connection, child);
+        let _logged = operations.install(connection, child);
     }
     if starts(child) {
         log!(JOB, 1, "start action: {} '{}'", "start", child.name);
@@ -43,7 +43,7 @@ fn undo(operations: &dyn Operations, connection: &PeerConfig, children: &[Arc<Ch
     let mut started = Vec::new();
     for child in children {
         if child.start_action.trap {
-            operations.uninstall(&connection.name, &child.name);
+            operations.uninstall(Some(&connection.name), &child.name);
         }
         if starts(child) {
             started.push(Arc::clone(&child.name));

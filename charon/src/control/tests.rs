@@ -1,6 +1,7 @@
 //! Every command over a real socket, with a daemon that only remembers what it was asked.
 
 mod authorities;
+mod counters;
 mod credentials;
 mod pools;
 mod random;
@@ -26,6 +27,7 @@ use strongswan::selectors::TrafficSelector;
 use vici::{Client, ClientError};
 
 use super::*;
+use crate::bus::counters::Counters;
 use crate::bus::log::Record;
 use crate::bus::{DaemonAlert, Listener};
 use crate::config::NoNames;
@@ -39,6 +41,7 @@ struct Fake {
     asked: Mutex<Vec<String>>,
     ike_sas: Mutex<Vec<Arc<IkeSaSnapshot>>>,
     policies: Mutex<Vec<Arc<Installed>>>,
+    counters: Counters,
     /// How operations end, in order; with success when used up.
     completions: Mutex<Vec<Completion>>,
 }
@@ -122,12 +125,18 @@ impl Operations for Fake {
         self.note(format!("rekey {{{child}}}"));
     }
 
-    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) {
+    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> bool {
         self.note(format!("install {}/{}", connection.name, child.name));
+        &*child.name != "broken"
     }
 
-    fn uninstall(&self, connection: &str, child: &str) {
-        self.note(format!("uninstall {connection}/{child}"));
+    fn uninstall(&self, connection: Option<&str>, child: &str) -> bool {
+        self.note(format!("uninstall {}/{child}", connection.unwrap_or("any")));
+        child != "none"
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     fn ike_sas(&self) -> Vec<UniqueId> {
@@ -371,7 +380,7 @@ fn simple_queries_answer() {
     assert_eq!(flat(stats.section("workers").unwrap()), ["total=4", "idle=3", "active{}"]);
     assert_eq!(flat(stats.section("queues").unwrap()), ["critical=0", "high=0", "medium=0", "low=0"]);
     assert_eq!(fixture.failure("reload-settings", &Message::new()), "reloading '/etc/strongswan.conf' failed");
-    for missing in ["flush-certs", "install", "Version", ""] {
+    for missing in ["flush-certs", "Install", "Version", ""] {
         assert!(matches!(client.request(missing, &Message::new()), Err(ClientError::UnknownCommand(_))), "{missing}");
     }
 }

@@ -394,6 +394,7 @@ impl Listener for Controller {
             Event::IkeRedirect { successor } => self.succeed(ike_sa, *successor),
             Event::IkeUpDown { .. }
             | Event::IkeUpdate { .. }
+            | Event::Message { .. }
             | Event::ChildUpDown { .. }
             | Event::ChildRekey { .. }
             | Event::ChildUsed { .. }

@@ -15,7 +15,7 @@ use super::Controller;
 pub type Fits = Arc<dyn Fn(&IkeSaSnapshot) -> bool + Send + Sync>;
 
 /// Is told how many were meant.
-pub type Done = Box<dyn FnOnce(usize) + Send>;
+type Done = Box<dyn FnOnce(usize) + Send>;
 
 impl Controller {
     /// Sends the clients of those IKE_SAs to another gateway that `fits` agrees to, and tells how many these are once all

@@ -26,6 +26,7 @@ use strongswan::processing::{Priority, Processor, job, monotonic};
 use strongswan::settings::{NoticeKind, Settings, options};
 use vici::{Endpoint, EndpointError, Server, ServerError, ServerOptions};
 
+use crate::bus::counters::Counters;
 use crate::bus::log::{ControlLog, Levels, Loggers, local_time};
 use crate::bus::{Bus, DaemonAlert};
 use crate::config::{Connections, NameCache};
@@ -51,7 +52,7 @@ use start_gate::StartGate;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The parts that every daemon has, as `stats` lists them.
-const PARTS: [&str; 4] = ["charon", "socket-default", "updown", "vici"];
+const PARTS: [&str; 5] = ["charon", "counters", "socket-default", "updown", "vici"];
 
 /// What systemd is told once we serve.
 const READY: &str = "READY=1\nSTATUS=Serving";
@@ -295,16 +296,23 @@ impl Daemon {
                 Box::new(move |message| Box::new(ProcessMessage { manager: Arc::clone(&manager), message }))
             },
             esp: data_plane.esp_sink(),
+            malformed: {
+                let bus = Arc::clone(&bus);
+                Box::new(move || bus.alert(&DaemonAlert::ParseErrorHeader))
+            },
         };
+        let counters = Arc::<Counters>::default();
         let start_gate = Arc::<StartGate>::default();
         let operations = Arc::new(DaemonOperations {
             start_gate: Arc::clone(&start_gate),
             base: Arc::clone(base),
             controller,
+            counters: Arc::clone(&counters),
             started: monotonic(),
             since: local_time(),
             plugins: PARTS.iter().chain([&data_plane.name()]).map(ToString::to_string).collect(),
         });
+        bus.add(counters);
         let control = Control::new(connections, Arc::clone(&base.credentials), pools, operations, &base.loggers);
         let endpoint: Endpoint = settings::vici_socket(&settings).parse()?;
         let kernel = Arc::clone(manager.kernel());

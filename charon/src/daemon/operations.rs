@@ -15,10 +15,11 @@ use strongswan::processing::monotonic;
 
 use super::Base;
 use super::start_gate::StartGate;
+use crate::bus::counters::Counters;
 use crate::control::{DaemonStats, Operations};
 use crate::controller::{Controller, Fits, Watch};
 use crate::manager::Snapshot;
-use crate::traps::Installed;
+use crate::traps::{Installed, TrapError};
 
 /// Carries out what clients of the control interface ask for.
 pub(super) struct DaemonOperations {
@@ -28,6 +29,7 @@ pub(super) struct DaemonOperations {
     pub(super) started: MonoTime,
     pub(super) since: String,
     pub(super) plugins: Vec<String>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Operations for DaemonOperations {
@@ -68,14 +70,15 @@ impl Operations for DaemonOperations {
         self.controller.rekey_child(child);
     }
 
-    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) {
-        if let Err(error) = self.controller.traps().install(connection, child) {
-            log!(CFG, 1, "{error}");
-        }
+    fn install(&self, connection: &Arc<PeerConfig>, child: &Arc<ChildConfig>) -> bool {
+        let Err(error) = self.controller.traps().install(connection, child) else { return true };
+        log!(CFG, 1, "{error}");
+        // a shunt that is there is what was asked for
+        matches!(error, TrapError::Exists(..))
     }
 
-    fn uninstall(&self, connection: &str, child: &str) {
-        self.controller.traps().uninstall(Some(connection), child);
+    fn uninstall(&self, connection: Option<&str>, child: &str) -> bool {
+        self.controller.traps().uninstall(connection, child)
     }
 
     fn ike_sas(&self) -> Vec<UniqueId> {
@@ -124,6 +127,10 @@ impl Operations for DaemonOperations {
             half_open: manager.half_open().total(),
             plugins: self.plugins.clone(),
         }
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     fn auth_options(&self) -> AuthOptions {

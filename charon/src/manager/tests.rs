@@ -80,6 +80,7 @@ impl Node {
                 Box::new(move |message| Box::new(ProcessMessage { manager: Arc::clone(&manager), message }))
             },
             esp: None,
+            malformed: Box::new(|| ()),
         };
         let receiver = Receiver::start(sender, ReceiverSettings::default(), half_open, delivery).unwrap();
         let traps = Traps::new(&manager);

@@ -93,6 +93,8 @@ pub struct Delivery {
     pub job: Box<dyn Fn(Inbound) -> Box<dyn Job> + Send>,
     /// Takes ESP in UDP; without one such packets are dropped.
     pub esp: Option<Arc<dyn EspSink>>,
+    /// Is told of every datagram with an invalid header.
+    pub malformed: Box<dyn Fn() + Send>,
 }
 
 /// The running receiver. It ends when this is dropped.
@@ -219,7 +221,7 @@ impl Screen {
         } else {
             datagram
         };
-        let inbound = self.message(local, remote, message, &delivery.processor)?;
+        let inbound = self.message(local, remote, message, delivery)?;
         let delay = self.settings.delay.of(&inbound.header);
         if let Some(delay) = delay {
             log!(NET, 1, "using receive delay: {}ms", delay.as_millis());
@@ -232,7 +234,7 @@ impl Screen {
         local: SocketAddr,
         remote: SocketAddr,
         message: &[u8],
-        processor: &Processor,
+        delivery: &Delivery,
     ) -> Option<Inbound> {
         let header = match Header::parse(message) {
             Ok((header, _)) => header,
@@ -253,6 +255,7 @@ impl Screen {
                 return None;
             }
             Err(_) => {
+                (delivery.malformed)();
                 if self.quiet.tell(monotonic()) {
                     log!(NET, 1, "received invalid IKE header from {} - ignored", remote.ip());
                 }
@@ -269,7 +272,7 @@ impl Screen {
             if header.responder_spi.is_none() && header.message_id == MessageId::ZERO {
                 let now = monotonic();
                 let cookie = cookie::in_request(message);
-                let load = || processor.load();
+                let load = || delivery.processor.load();
                 match self.guard.judge(remote, header.initiator_spi, cookie, load, now, &mut *self.rng) {
                     Verdict::Serve(entry) => half_open = Some(entry),
                     Verdict::Cookie(cookie) => {

@@ -263,6 +263,7 @@ impl IkeSa {
         // the first protected message of a handshake comes from the ports for NAT traversal, maybe (RFC 7296 §2.23)
         let forced = header.message_id == MessageId(1) && self.handshake().is_some();
         self.update_hosts(env, incoming.local, incoming.remote, forced, forced);
+        self.report_message(&header, true);
         let Some(incoming) = self.put_aside(env, incoming, hash) else { return };
         self.process_request(env, &incoming, hash);
     }
@@ -283,6 +284,7 @@ impl IkeSa {
         self.update_hosts(env, incoming.local, incoming.remote, initial, false);
         let tried = self.exchanges.request.as_mut().map(|request| std::mem::take(&mut request.paths));
         self.path_answered(env, incoming.path(), &tried.unwrap_or_default());
+        self.report_message(&header, true);
         let Some(incoming) = self.put_aside(env, incoming, [0; 20]) else { return };
         self.process_response(env, &incoming);
     }

@@ -1,12 +1,13 @@
 //! Messages on their way out: header, order of payloads, protection, fragments.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use strongswan::log;
 
 use crate::config::Fragmentation;
 use crate::env::Env;
-use crate::output::{Output, Transmit};
+use crate::output::{Event, Output, Transmit};
 use crate::sa::{Extensions, IkeSa, Role};
 use crate::wire::{
     EncodeError, ExchangeType, Header, HeaderFlags, Message, MessageId, Notify, NotifyType, Sealer, covered_by_us,
@@ -27,6 +28,7 @@ impl IkeSa {
     pub(super) fn encode(&mut self, env: &mut Env<'_>, message: &mut Message) -> Result<Vec<Vec<u8>>, EncodeError> {
         message.sort();
         log!(ENC, 1, "generating {}", message.notation());
+        self.report_message(&message.header, false);
         if message.header.exchange == ExchangeType::IkeSaInit {
             return Ok(vec![message.encode_plain()?]);
         }
@@ -42,6 +44,13 @@ impl IkeSa {
         let keys = self.keys.as_mut().ok_or(EncodeError::Cipher)?;
         let (cipher, ivs) = keys.outbound().map_err(|_| EncodeError::Cipher)?;
         Sealer { cipher, ivs, rng: env.rng }.protect_fragmented(message, limit)
+    }
+
+    /// A message is on its way, in or out.
+    pub(super) fn report_message(&mut self, header: &Header, incoming: bool) {
+        let connection = self.config().map(|config| Arc::clone(&config.name));
+        let (exchange, request) = (header.exchange, header.is_request());
+        self.event(Event::Message { connection, exchange, incoming, request });
     }
 
     fn may_fragment(&self) -> bool {

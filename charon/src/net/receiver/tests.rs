@@ -45,6 +45,7 @@ impl Setup {
                 job(Priority::Medium, move || into.send(inbound).unwrap())
             }),
             esp: Some(Arc::new(Esp(esp_into))),
+            malformed: Box::new(|| ()),
         };
         let half_open = HalfOpen::new();
         let settings = ReceiverSettings { flood, ..ReceiverSettings::default() };

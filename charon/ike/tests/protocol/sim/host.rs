@@ -451,6 +451,11 @@ fn describe_event(event: &Event) -> String {
         Event::IkeStateChange { old, new } => format!("IKE_SA {old} => {new}"),
         Event::IkeUpDown { up, ike } => format!("IKE_SA {} {}", ike.unique_id, if *up { "up" } else { "down" }),
         Event::IkeRekey { old, new } => format!("IKE_SA {} rekeyed by {}", old.unique_id, new.unique_id),
+        Event::Message { exchange, incoming, request, .. } => {
+            let (direction, kind) =
+                (if *incoming { "in" } else { "out" }, if *request { "request" } else { "response" });
+            format!("{exchange} {kind} {direction}")
+        }
         Event::IkeRedirect { successor } => format!("IKE_SA redirected, {successor} takes its place"),
         Event::IkeUpdate { local, remote, .. } => format!("IKE_SA update {local} {remote}"),
         Event::ChildStateChange { child, old, new } => format!("CHILD_SA {child} {old} => {new}"),
