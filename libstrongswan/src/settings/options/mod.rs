@@ -12,6 +12,7 @@ mod files;
 mod logging;
 mod plugins;
 mod programs;
+mod reference;
 mod suggest;
 mod swanctl;
 mod tree;
@@ -19,6 +20,7 @@ mod values;
 
 pub use check::{Finding, Problem, check};
 pub use files::{File, default_files};
+pub use reference::reference;
 pub use suggest::nearest;
 pub use tree::Registry;
 pub use values::{Kind, ValueError, items};

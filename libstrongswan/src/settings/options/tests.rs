@@ -149,10 +149,20 @@ fn options_are_found_by_path() {
 #[test]
 fn conf_d_is_up_to_date() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf.d");
-    for File { path, text } in default_files() {
+    for File { path, text } in default_files().into_iter().chain([reference()]) {
         let found = std::fs::read_to_string(root.join(&path)).unwrap_or_default();
         assert!(found == text, "conf.d/{path} differs from the table of options");
     }
+}
+
+/// The list has the keys that strongSwan 6.0.6 reads, except those whose names are not fixed.
+#[test]
+fn every_option_of_strongswan_is_known() {
+    let unknown: Vec<_> = include_str!("testdata/strongswan-6.0.6-keys.txt")
+        .lines()
+        .filter(|key| strongswan_conf().option(key).is_none())
+        .collect();
+    assert_eq!(unknown, [""; 0]);
 }
 
 #[test]
