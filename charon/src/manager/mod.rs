@@ -8,7 +8,6 @@
 //! ([`Manager::snapshot`]).
 
 mod aaa;
-mod aliases;
 mod create;
 mod half_open;
 mod index;
@@ -37,7 +36,6 @@ use strongswan::processing::Processor;
 use crate::bus::Bus;
 use crate::fetch::Fetcher;
 use crate::net::Sender;
-use aliases::Aliases;
 use index::Indexes;
 use initial::InitialRequests;
 use resident::{Resident, Work};
@@ -115,7 +113,6 @@ pub struct Manager {
     indexes: Arc<Indexes>,
     initial: Arc<InitialRequests>,
     strangers: strangers::Strangers,
-    aliases: Arc<Aliases>,
     traps: std::sync::OnceLock<TrapInstaller>,
     count: AtomicUsize,
     closing: AtomicBool,
@@ -131,7 +128,6 @@ impl Manager {
             indexes: Arc::default(),
             initial: Arc::default(),
             strangers: strangers::Strangers::default(),
-            aliases: Arc::default(),
             traps: std::sync::OnceLock::new(),
             count: AtomicUsize::new(0),
             closing: AtomicBool::new(false),

@@ -4,19 +4,16 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::{Arc, LazyLock};
 
-use ike::ids::IkeSpi;
 use ike::wire::{ExchangeType, Header};
 use ike::{IkeSa, IkeSaState, InitiateChild, Input};
 use strongswan::clock::MonoTime;
 use strongswan::log::Context;
 use strongswan::processing::TimerId;
 
-use super::aliases::{Alias, Aliases};
 use super::half_open::{HalfOpen, HalfOpenEntry};
 use super::index::Registration;
 use super::initial::InitialClaim;
 use super::table;
-use super::work::key_of;
 
 /// An IKE_SA with everything the daemon keeps about it. What others find it by and count it by goes with it when it is
 /// dropped.
@@ -28,27 +25,12 @@ pub(crate) struct Resident {
     pub(crate) initial: Option<InitialClaim>,
     pub(crate) timer: Option<(TimerId, MonoTime)>,
     pub(crate) context: Context,
-    /// The SPI of ours that it was entered by.
-    entered: Option<IkeSpi>,
-    /// The SPI that it has now, if that is another one.
-    alias: Option<(IkeSpi, Alias)>,
 }
 
 impl Resident {
     pub(crate) fn new(sa: IkeSa, registration: Registration) -> Self {
         let context = Context { name: Arc::from(sa.name()), id: sa.unique_id().get() };
-        let entered = sa.id().local();
-        Self { sa, registration, half_open: None, initial: None, timer: None, context, entered, alias: None }
-    }
-
-    /// The IKE_SA may have taken another SPI.
-    pub(crate) fn follow_spi(&mut self, aliases: &Arc<Aliases>) {
-        let (Some(now), Some(entered)) = (self.sa.id().local(), self.entered) else { return };
-        if now == entered {
-            self.alias = None;
-        } else if self.alias.as_ref().is_none_or(|(spi, _)| *spi != now) {
-            self.alias = Some((now, aliases.add(key_of(now), key_of(entered))));
-        }
+        Self { sa, registration, half_open: None, initial: None, timer: None, context }
     }
 
     /// Follows what the IKE_SA has become.

@@ -38,7 +38,7 @@ impl Manager {
             log!(MGR, 2, "message without SPI of ours from {}, ignored", Bracketed(remote));
             return;
         };
-        self.post(self.aliases.key(spi.get()), Work::Input(Input::Datagram { local, remote, data }));
+        self.post(spi.get(), Work::Input(Input::Datagram { local, remote, data }));
     }
 
     /// Brings an input to an IKE_SA. `false` if it does not exist.
@@ -237,8 +237,6 @@ impl Manager {
             handlers: &*self.around.handlers,
         };
         resident.sa.handle(input, &mut env);
-        // before the answer to what it sends may arrive
-        resident.follow_spi(&self.aliases);
     }
 
     /// Brings the IKE_SA's timer in line with its next deadline.
