@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn servers_that_are_silent_slow_or_huge_cost_a_bounded_amount() {
-        let silent = server(|stream| std::mem::forget(stream));
+        let silent = server(std::mem::forget);
         let slow = server(|mut stream| {
             std::thread::spawn(move || {
                 let _sent = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n");
