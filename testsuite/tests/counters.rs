@@ -61,7 +61,7 @@ fn counted(gateway: Make, tool: Make) -> Result<Vec<String>> {
         &["--install", "--child", "net"],
         &["--install", "--child", "net", "--ike", "gw"],
         &["--uninstall", "--child", "net", "--ike", "other"],
-        &["--uninstall", "--child", "net", "--raw"],
+        &["--uninstall", "--child", "net"],
         &["--install", "--child", "other"],
         &["--install"],
     ] {

@@ -380,7 +380,7 @@ fn simple_queries_answer() {
     assert_eq!(flat(stats.section("workers").unwrap()), ["total=4", "idle=3", "active{}"]);
     assert_eq!(flat(stats.section("queues").unwrap()), ["critical=0", "high=0", "medium=0", "low=0"]);
     assert_eq!(fixture.failure("reload-settings", &Message::new()), "reloading '/etc/strongswan.conf' failed");
-    for missing in ["flush-certs", "Install", "Version", ""] {
+    for missing in ["load-nothing", "Install", "Version", ""] {
         assert!(matches!(client.request(missing, &Message::new()), Err(ClientError::UnknownCommand(_))), "{missing}");
     }
 }
