@@ -119,16 +119,18 @@ impl IkeSa {
         }
     }
 
-    /// The peer sends from an address that is not the one we use.
+    /// The peer, which may not say it in another way, lists its addresses over a path that is not the one we use.
     pub(crate) fn peer_moved(&mut self, env: &mut Env<'_>, remote: IpAddr) {
         let Some(mobility) = &mut self.mobility else { return };
-        if !mobility.peer.contains(&remote) {
+        if remote != self.remote.ip() && !mobility.peer.contains(&remote) {
             mobility.peer.insert(0, remote);
         }
         // it is told which of its addresses we use, even if that stays the same
         mobility.update_pending = true;
         mobility.heard_from = self.exchanges.request.is_some().then_some(remote);
-        log!(IKE, 1, "remote address changed from {} to {remote}, checking paths", self.remote.ip());
+        if remote != self.remote.ip() {
+            log!(IKE, 1, "remote address changed from {} to {remote}, checking paths", self.remote.ip());
+        }
         self.probe(env, Wants::ANSWER);
     }
 
@@ -251,8 +253,8 @@ impl IkeSa {
             let original = self.conditions.contains(Conditions::ORIGINAL_INITIATOR);
             if original {
                 self.want(env, Wants::UPDATE);
-            } else if path.local != current.local {
-                // the initiator has to see where this comes from
+            } else {
+                // the initiator decides (RFC 4555 §3.2): it has to see where this comes from, and where it goes to
                 self.want(env, Wants::LIST);
             }
         }

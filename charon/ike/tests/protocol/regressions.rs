@@ -345,6 +345,31 @@ fn a_responder_that_finds_another_path_says_so() {
 }
 
 #[test]
+fn a_responder_that_finds_another_address_of_the_peer_says_so() {
+    let mut sim = mobility::pair();
+    // A gets another address, and stays where it is
+    let addresses = [MOON.address, "192.0.2.11"];
+    sim.move_to(A, &addresses);
+    sim.run_for(Duration::from_secs(5));
+    let set_reachable = |sim: &mut Sim, reachable| {
+        for address in addresses {
+            sim.hosts[B].kernel.set_reachable(address.parse().unwrap(), reachable);
+        }
+        sim.roam(B, false);
+    };
+    set_reachable(&mut sim, false);
+    // both lead to A, whose answer from where it is gets lost
+    sim.net.script(|d| if d.from.ip().to_string() == MOON.address { Fate::Drop } else { Fate::Pass });
+    set_reachable(&mut sim, true);
+    let found = |sim: &Sim| sim.trace.contains("remote endpoint changed from 192.0.2.1[4500] to 192.0.2.11[4500]");
+    assert!(sim.run_until(Duration::from_secs(1), found));
+    sim.net.unscript();
+    sim.run_for(Duration::from_secs(30));
+    let path = sim.hosts[A].snapshots()[0].local.ip().to_string();
+    mobility::assert_path(&sim, &path, SUN.address);
+}
+
+#[test]
 fn a_key_exchange_refused_by_a_host_that_closes_leaves_no_spi() {
     let mut sim = Sim::pair();
     sim.configure(|peer| {

@@ -277,7 +277,7 @@ impl Task for MobikeResponder {
             self.follow(sa, env, incoming);
         } else if listed
             && sa.conditions.contains(Conditions::ORIGINAL_INITIATOR)
-            && incoming.remote.ip() != sa.remote.ip()
+            && (incoming.local.ip(), incoming.remote.ip()) != (sa.local.ip(), sa.remote.ip())
         {
             sa.peer_moved(env, incoming.remote.ip());
         }
