@@ -172,6 +172,11 @@ impl IkeSa {
         if !env.settings.make_before_break {
             return self.queue_delete(env, false);
         }
+        if self.is_redundant(env) {
+            // what the other one has lost by the time this one is gone is created anew then
+            log!(IKE, 1, "closing IKE_SA {} instead, another one has its CHILD_SAs", self.label());
+            return self.queue_delete(env, false);
+        }
         let live = self.children.iter().filter(|child| child.state() == ChildSaState::Installed);
         let mut children = Vec::new();
         for child in live {
@@ -205,6 +210,18 @@ impl IkeSa {
         others.iter().any(|other| {
             alive(other.state) && Some(&other.config.name) == connection && other.children.contains(&child.name)
         })
+    }
+
+    /// Another IKE_SA of this connection has all that this one would have to restart. Nothing on the wire says which IKE_SA a
+    /// new one replaces: where both ends reauthenticate the same one at once, both replacements stay.
+    fn is_redundant(&self, env: &Env<'_>) -> bool {
+        let Some((me, other)) = self.identities() else { return false };
+        let others = env.peers.duplicates(self.unique_id, me, other, self.remote.is_ipv6());
+        let redundant =
+            |child: &super::ChildSa| child.config.close_action.start && self.is_elsewhere(&others, &child.config);
+        let mut live = self.children.iter().filter(|child| child.state() == ChildSaState::Installed).peekable();
+        // after a move the other one is as lost as this one
+        !self.conditions.contains(Conditions::DISPLACED) && live.peek().is_some() && live.all(redundant)
     }
 
     /// What a CHILD_SA hands on to the one that is created in its place on another IKE_SA. The addresses that `dynamic`

@@ -423,3 +423,39 @@ fn the_winner_of_a_collision_whose_result_is_deleted_deletes_the_old_one() {
         }
     }
 }
+
+/// Both ends restart what the other one closes, and reauthenticate all the time.
+#[test]
+fn close_actions_do_not_multiply_ike_sas() {
+    for (make_before_break, unique) in [
+        (true, UniquePolicy::No),
+        (false, UniquePolicy::No),
+        (true, UniquePolicy::Replace),
+        (false, UniquePolicy::Replace),
+    ] {
+        let mut sim = Sim::with_seed(1, false);
+        sim.configure(|peer| {
+            peer.lifetimes = IkeLifetimes {
+                reauth: Duration::from_secs(60),
+                rekey: Duration::ZERO,
+                over: Duration::from_secs(40),
+                rand: Duration::from_secs(20),
+            };
+            Arc::make_mut(&mut peer.children[0]).close_action = Action::START;
+        });
+        // if both sides replace, each closes what the other one initiated at the same time, as in strongSwan
+        sim.configure_host(B, |peer| peer.unique = unique);
+        for host in [A, B] {
+            sim.hosts[host].settings.make_before_break = make_before_break;
+        }
+        sim.initiate(A);
+        sim.initiate(B);
+        for minute in 0..60 {
+            sim.run_for(Duration::from_secs(60));
+            let count = sim.hosts[A].sas.len();
+            // one of each initiator, and what replaces them
+            sim.assert(count <= 4, &format!("{count} IKE_SAs in minute {minute}, {make_before_break}, {unique:?}"));
+        }
+        assert!(sim.child(A).is_some(), "{make_before_break}, {unique:?}");
+    }
+}
