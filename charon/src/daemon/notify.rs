@@ -10,11 +10,11 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use strongswan::log;
 use strongswan::processing::{Priority, Processor, job, spawn};
+use strongswan::sync::thread::JoinHandle;
 
 /// Where messages for systemd go; nowhere if it did not start us.
 #[derive(Debug, Clone, Default)]
